@@ -1,0 +1,117 @@
+"""The shared types. `P` players, `A` actions, `B` batch, `T` time, `K` members."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+PyTree = Any
+Array = Any  # jax.Array or numpy.ndarray
+Key = Any  # a jax PRNG key
+Params = Any
+
+
+class TimeStep(NamedTuple):
+    """What the players may know at one decision point, and what the last step paid."""
+
+    obs: PyTree  # leading axis [P]: only what that player may know
+    legal: Array  # bool[P, A], never an empty row: an inactive seat is one-hot on action 0
+    active: Array  # bool[P]
+    reward: Array  # f32[P]
+    terminated: Array  # bool[]
+    truncated: Array  # bool[]
+
+
+class Policy(NamedTuple):
+    """A neural policy as pure functions. `head` is masked logits f32[B, A] for `Categorical` actions."""
+
+    init: Callable[[Key], Params]
+    initial_carry: Callable[[int], PyTree]  # (B) -> carry; () when feed-forward
+    apply: Callable[..., tuple[Array, Array, PyTree]]
+    # (params, obs[B, ...], legal bool[B, A], carry, reset bool[B]) -> (head, value f32[B], carry)
+
+
+class PolicySpec(NamedTuple):
+    """What rebuilds a `Policy` without the script that made it; JSON-able."""
+
+    name: str  # key into jaxnash.policies.spec.REGISTRY
+    kwargs: dict[str, Any]
+    layout: str  # hash of the observation layout the policy reads, "" where it has none
+    actions: str  # "categorical:9", "buttons:10"
+
+
+class Neural(NamedTuple):
+    """A member that plays by a network."""
+
+    name: str
+    policy: Policy
+    params: Params
+    spec: PolicySpec | None = None
+    greedy: bool = False  # argmax instead of sampling
+
+
+class Scripted(NamedTuple):
+    """A member that plays by rule."""
+
+    name: str
+    choose: Callable[[Any, Any], Any]  # (battle record or state, rng) -> action
+
+
+class External(NamedTuple):
+    """A member that is somebody on a server."""
+
+    name: str
+    user_name: str
+
+
+Member = Neural | Scripted | External
+
+
+class Trajectory(NamedTuple):
+    """Experience. Every leaf is [T, B, P, ...]; several episodes are packed one after another in a row.
+
+    `reward[t]` is what action t earned. `terminated[t]` / `truncated[t]` say that the episode ended with
+    step t. `reset[t]` says that step t is the first of its episode. `valid` is False on padding.
+    """
+
+    obs: PyTree
+    legal: Array  # bool[T, B, P, A]
+    active: Array  # bool[T, B, P]
+    action: Array  # i32[T, B, P]
+    log_prob: Array  # f32[T, B, P], of the behaviour policy; 0 for scripted members
+    value: Array  # f32[T, B, P], 0 for scripted members
+    reward: Array  # f32[T, B, P]
+    terminated: Array  # bool[T, B, P]
+    truncated: Array  # bool[T, B, P]
+    reset: Array  # bool[T, B, P]
+    first_carry: PyTree  # leading axis [B, P]
+    bootstrap_value: Array  # f32[B, P], value after the last step of a row (0 if it ended there)
+    member: Array  # i32[T, B, P], index of the member in the seat
+    episode_id: Array  # i32[T, B, P], -1 on padding
+    valid: Array  # bool[T, B, P]
+
+
+class Learner(NamedTuple):
+    """A pure learner; factories take an `optax.GradientTransformation`."""
+
+    init: Callable[[Key], Any]
+    update: Callable[[Key, Any, Any], tuple[Any, dict[str, Array]]]  # (key, S, data) -> (S, metrics)
+    behaviour: Callable[[Any], Params]  # what rollouts play
+    policy: Callable[[Any], Params]  # what evaluation plays
+
+
+class MetaSolution(NamedTuple):
+    """An equilibrium of a zero-sum matrix for the row player (maximiser)."""
+
+    row: Array  # f64[m]
+    col: Array  # f64[n]
+    value: float
+    gap: float  # max_i (M col)_i - min_j (row M)_j, recomputed from the matrix
+
+
+class MetaSolver(Protocol):
+    def __call__(self, payoffs: Array) -> MetaSolution: ...
+
+
+class JaxnashError(Exception):
+    """An error of the user's input or surroundings: one clear line, exit code 2 at the command line."""
