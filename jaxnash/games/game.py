@@ -21,6 +21,9 @@ class Categorical(NamedTuple):
     def sample(self, key: Key, head: Array) -> Array:
         return jax.random.categorical(key, head, axis=-1)
 
+    def mode(self, head: Array) -> Array:
+        return jnp.argmax(head, axis=-1)
+
     def log_prob(self, head: Array, action: Array) -> Array:
         return jnp.take_along_axis(jax.nn.log_softmax(head), action[..., None], axis=-1)[..., 0]
 
@@ -36,6 +39,9 @@ class Buttons(NamedTuple):
 
     def sample(self, key: Key, head: Array) -> Array:
         return jax.random.bernoulli(key, jax.nn.sigmoid(head))
+
+    def mode(self, head: Array) -> Array:
+        return head > 0
 
     def log_prob(self, head: Array, action: Array) -> Array:
         return jnp.sum(jnp.where(action, jax.nn.log_sigmoid(head), jax.nn.log_sigmoid(-head)), axis=-1)
@@ -64,7 +70,7 @@ class TreeGame(NamedTuple):
     root: Any  # State
     player: Callable[[Any], Array]  # State -> i32[]: who moves, CHANCE or TERMINAL
     legal: Callable[[Any], Array]  # State -> bool[A]
-    chance: Callable[[Any], Array]  # State -> f[A] probabilities, at chance nodes
+    chance: Callable[[Any], Array]  # State -> f[C] probabilities, at chance nodes; C is the game's own
     next: Callable[[Any, Array], Any]  # (State, action) -> State
     returns: Callable[[Any], Array]  # State -> f[P], at terminal states
     infoset: Callable[[Any, int], str]  # (State, player) -> key with perfect recall, on the host
@@ -74,3 +80,43 @@ class TreeGame(NamedTuple):
 
 
 CHANCE, TERMINAL = -1, -2
+
+
+def sampled(tree: TreeGame) -> Game:
+    """A `Game` that draws a tree's chance outcomes, so that poker is written once and serves both.
+
+    The state is the tree's own and `setup` is not read. A player who is not to move is inactive. The reward
+    is the tree's return, paid with the last action.
+    """
+
+    def past_chance(key: Key, state: Any) -> Any:
+        def draw(carry: tuple[Any, Key]) -> tuple[Any, Key]:
+            state, key = carry
+            key, now = jax.random.split(key)
+            outcome = jax.random.categorical(now, jnp.log(tree.chance(state)))
+            return tree.next(state, outcome), key
+
+        return jax.lax.while_loop(lambda carry: tree.player(carry[0]) == CHANCE, draw, (state, key))[0]
+
+    def init(key: Key, setup: Any) -> Any:
+        del setup
+        return past_chance(key, jax.tree.map(jnp.asarray, tree.root))
+
+    def step(key: Key, state: Any, actions: Array) -> Any:
+        return past_chance(key, tree.next(state, actions[tree.player(state)]))
+
+    def observe(state: Any) -> TimeStep:
+        player = tree.player(state)
+        active = jnp.arange(tree.num_players) == player
+        waiting = jnp.arange(tree.num_actions) == 0
+        ended = player == TERMINAL
+        return TimeStep(
+            obs=tree.observe(state),
+            legal=jnp.where(active[:, None], tree.legal(state), waiting),
+            active=active,
+            reward=jnp.where(ended, tree.returns(state), 0).astype(jnp.float32),
+            terminated=ended,
+            truncated=jnp.zeros((), bool),
+        )
+
+    return Game(init, step, observe, tree.num_players, Categorical(tree.num_actions))
