@@ -104,8 +104,8 @@ def _scales(columns: tuple[layout.Column, ...]) -> np.ndarray:
 
 
 def _move_damage_facts() -> np.ndarray:
-    """f32[moves, 4]: power with hits, critical hits and Explosion's halved defence in it; chance to hit; whether
-    it is special; fixed damage."""
+    """f32[moves, 4]: power (with hits, critical hits and Explosion's halved defence in it), chance to hit,
+    whether it is special, fixed damage."""
     table = {name: values.astype(np.float32) for name, values in layout.MOVE_TABLE.items()}
     hits = np.where(table["hits"] > 0, table["hits"] / 10, 1)
     critical = np.where(table["critical"] > 0, 1.95, 1.2)
@@ -120,9 +120,10 @@ _EFFECTIVENESS = layout.TYPE_CHART[layout.MOVE_TABLE["type"]]  # f32[moves, type
 
 
 def _damage(pokemon: Array, moves: Array) -> tuple[Array, Array, Array]:
-    """Mean damage as a share of the remaining hp, at most 2, f32[B, 12, 4] each: of each Pokemon's known moves
-    on the other side's active, and of the other active's known moves on each; and f32[B, 12], whether it would
-    be the faster of the two. A guide for the network, not the simulator: Gen 1's formula at its mean.
+    """Mean damage as a share of the remaining hp, at most 2, f32[B, 12, 4] each: of each Pokemon's known
+    moves on the other side's active, and of the other active's known moves on each; and f32[B, 12], whether
+    it would be the faster of the two. A guide for the network, not the simulator: Gen 1's formula, at its
+    mean.
     """
 
     def column(name: str) -> Array:
@@ -162,10 +163,8 @@ def _damage(pokemon: Array, moves: Array) -> tuple[Array, Array, Array]:
         first, second = (attacker["rows"] + kind[..., None] for kind in defender["types"])
         # a Pokemon of one type has 0 as its other, which changes nothing
         effectiveness = attacker["bonus"] * effect[first] * effect[second] * 0.925
-        plain = (
-            attacker["strength"][..., None] * power * force / jnp.maximum(armour, 1) / 50 + 2
-        ) * effectiveness
-        dealt = jnp.where(fixed > 0, fixed, jnp.where(power > 0, plain, 0.0))
+        plain = attacker["strength"][..., None] * power * force / jnp.maximum(armour, 1) / 50 + 2
+        dealt = jnp.where(fixed > 0, fixed, jnp.where(power > 0, plain * effectiveness, 0.0))
         return jnp.minimum(dealt / defender["left"][..., None], 2.0)
 
     attacker = dict(known=known, special=special, attack=attack, rows=rows, bonus=bonus, strength=strength)

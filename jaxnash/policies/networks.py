@@ -140,5 +140,9 @@ def _token_policy(width: int, layers: int, heads: int, mlp: int) -> Policy:
 
 
 def token_policy(*, width: int = 64, layers: int = 2, heads: int = 4, mlp: int | None = None) -> Policy:
-    """A policy over `games.gen1.layout.Observation`s; `mlp` is the blocks' hidden width, 4 x width unless given."""
+    """A policy over `games.gen1.layout.Observation`s.
+
+    `mlp` is the blocks' hidden width, 4 x width unless given. On a CPU a row of a batch of fixed shape has
+    the same logits, bit for bit, wherever it stands and whatever the other rows hold.
+    """
     return _token_policy(width, layers, heads, mlp or 4 * width)

@@ -16,8 +16,8 @@ LAYOUTS: dict[str, str] = {"token": layout.LAYOUT_HASH, "mlp": ""}  # what each 
 MODEL_SIZES: dict[str, dict[str, int]] = {
     "tiny": {"width": 64, "layers": 2, "heads": 4},  # 0.19M parameters
     "small": {"width": 128, "layers": 4, "heads": 4},  # 1M
-    "base": {"width": 512, "layers": 8, "heads": 8},  # 28M
-    "large": {"width": 1024, "layers": 16, "heads": 16},  # 210M
+    "base": {"width": 512, "layers": 8, "heads": 8},  # 27M
+    "large": {"width": 1024, "layers": 16, "heads": 16},  # 209M
 }
 
 
@@ -50,8 +50,8 @@ def build(spec: PolicySpec) -> Policy:
         raise JaxnashError(f"unknown policy {spec.name!r}: this version has {', '.join(REGISTRY)}")
     if spec.layout != LAYOUTS[spec.name]:
         raise JaxnashError(
-            f"the policy reads observation layout {spec.layout!r}, this version writes {LAYOUTS[spec.name]!r}: "
-            "use the version that made it"
+            f"the policy reads observation layout {spec.layout!r}, this version writes "
+            f"{LAYOUTS[spec.name]!r}: use the version that made it"
         )
     try:
         return REGISTRY[spec.name](**spec.kwargs)
