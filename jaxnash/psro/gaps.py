@@ -7,7 +7,6 @@ not one. None of these is exploitability, which only a tree gives exactly; the o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,7 +77,7 @@ def analysis(table: Table, solution: MetaSolution, *, oracle: OracleGap | None =
     mixture = np.asarray(solution.row)
     measured = payoffs(table)
     rates = (1 + against(measured, mixture)) / 2
-    ranked: Sequence[int] = np.argsort(-mixture, kind="stable").tolist()
+    ranked: list[int] = np.argsort(-mixture.round(6), kind="stable").tolist()  # ties in the names' order
     return {
         "nash_mixture": mixture.tolist(),
         "nash_value": float(solution.value),

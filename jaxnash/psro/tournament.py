@@ -122,7 +122,7 @@ def payoffs(table: Table, *, payoff: Callable[[Any], float] = cell_payoff) -> np
     result = np.zeros((len(table.names),) * 2)
     for (i, j), cell in table.cells.items():
         result[i, j] = payoff(cell)
-        result[j, i] = -result[i, j]
+        result[j, i] = 0.0 - result[i, j]  # never -0.0
     return result
 
 
