@@ -1,0 +1,75 @@
+"""What a best response clones: decisions of winners, a share w of them from this iteration's collection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+
+from jaxnash.games.gen1.layout import Observation
+from jaxnash.keys import derive
+from jaxnash.learners import offline
+from jaxnash.showdown.matches import Decisions
+from jaxnash.types import JaxnashError
+
+
+CHUNK = 8192  # decisions of one call of the learner, which shuffles them into minibatches
+
+
+class Cloning:
+    """Chunks of winners' decisions, a share w of them from the collection; `share` is the observed one."""
+
+    def __init__(self, collected: Decisions | None, earlier: Decisions | None, *, weight: float, path: tuple):
+        sources = [winners(d) for d in (collected, earlier)]
+        share = [weight, 1.0 - weight]
+        share = [s if d is not None else 0.0 for s, d in zip(share, sources)]
+        if not any(share):
+            raise JaxnashError("no decisions of winners to clone: raise --collection-battles")
+        self._sources, self._path = sources, path
+        total = sum(len(d.action) for d in sources if d is not None)
+        self._counts = [round(total * s / sum(share)) for s in share]
+        self.size = sum(self._counts)
+        self.share = self._counts[0] / self.size
+
+    def epoch(self, epoch: int) -> Iterator[offline.Samples]:
+        """One pass of `size` decisions in an order keyed by the epoch; the last chunk is padded by weight 0."""
+        rng = np.random.Generator(np.random.Philox(key=derive(*self._path, epoch)))
+        picks = []
+        for source, (data, count) in enumerate(zip(self._sources, self._counts)):
+            if data is not None and count:
+                repeats = -(-count // len(data.action))
+                order = np.concatenate([rng.permutation(len(data.action)) for _ in range(repeats)])[:count]
+                picks.append(np.stack([np.full(count, source), order], axis=1))
+        chosen = rng.permutation(np.concatenate(picks))
+        for at in range(0, len(chosen), CHUNK):
+            rows = chosen[at : at + CHUNK]
+            yield self._gather(rows)
+
+    def _gather(self, rows: np.ndarray) -> offline.Samples:
+        parts = [
+            jax.tree.map(lambda leaf, s=s: leaf[rows[rows[:, 0] == s, 1]], data)
+            for s, data in enumerate(self._sources)
+            if data is not None
+        ]
+        joined: Decisions = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+        missing = CHUNK - len(rows)
+        weight = np.where(joined.result == 1.0, 1.0, 0.25).astype(np.float32)
+        padded = jax.tree.map(
+            lambda leaf: np.concatenate([leaf, np.repeat(leaf[:1], missing, axis=0)]) if missing else leaf,
+            joined,
+        )
+        return offline.Samples(
+            obs=Observation(*padded.obs),
+            legal=padded.legal,
+            action=padded.action.astype(np.int32),
+            weight=np.concatenate([weight, np.zeros(missing, np.float32)]),
+        )
+
+
+def winners(decisions: Decisions | None) -> Decisions | None:
+    """Decisions of seats that won or drew (a draw weighs a quarter), where there was something to decide."""
+    if decisions is None:
+        return None
+    keep = (decisions.result >= 0.5) & (decisions.legal.sum(axis=1) > 1)
+    return jax.tree.map(lambda leaf: leaf[keep], decisions) if keep.any() else None

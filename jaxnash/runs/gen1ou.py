@@ -1,0 +1,343 @@
+"""The Showdown side of PSRO on Gen 1 OU: what the loop is handed to play, train and measure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from jaxnash.games.game import Categorical
+from jaxnash.games.gen1.layout import NUM_ACTIONS
+from jaxnash.learners import offline
+from jaxnash.learners import ppo as ppo_learner
+from jaxnash.policies.spec import build, token_spec
+from jaxnash.psro.gaps import oracle_gap
+from jaxnash.psro.members import draw_opponents
+from jaxnash.psro.oracles import BestResponse, Schedule, Store, best_response, jax_key
+from jaxnash.psro.tournament import Cell, cell_from_scores, interval, winrate
+from jaxnash.runs.checkpoint import restore, restore_state, save_state
+from jaxnash.runs.cloning import Cloning
+from jaxnash.runs.display import Display
+from jaxnash.runs.knobs import Knobs, scripted
+from jaxnash.runs.run import read_json, write_bytes, write_json
+from jaxnash.showdown.matches import (
+    Decisions,
+    Pair,
+    battles_of,
+    pair_keys,
+    pair_scores,
+    read_decisions,
+    record_battles,
+)
+from jaxnash.showdown.pool import Pool
+from jaxnash.showdown.rollout import Battle, play, showdown_rollout
+from jaxnash.showdown.teams import TeamSet, load_teams
+from jaxnash.types import Member, Neural, Trajectory
+
+GAMMA = 0.999
+DECISIONS_A_BATTLE = 45  # one seat's, about; sizes buffers and estimates, never results
+# Measured on two ordinary cores; used for the estimate alone.
+BATTLES_A_SECOND, SAMPLES_A_SECOND, STARTUP_SECONDS = 40.0, 5000.0, 30.0
+
+
+def adam(rate: float) -> optax.GradientTransformation:
+    return optax.chain(optax.clip_by_global_norm(0.5), optax.adam(rate, eps=1e-5))
+
+
+class League:
+    """The Showdown side of the loop: it plays, collects, trains and measures, writing below `run_dir`."""
+
+    def __init__(self, knobs: Knobs, run_dir: Path, pool: Pool, display: Display):
+        self.knobs, self.run_dir, self.pool, self.display = knobs, run_dir, pool, display
+        self.teams = load_teams(knobs.team_set, battle_format=knobs.battle_format)
+        self.eval_teams = load_teams(knobs.eval_team_set, battle_format=knobs.battle_format)
+
+    # -- playing ---------------------------------------------------------------------------------------
+
+    def played(
+        self, folder: Path, members: Sequence[Member], pairs: Sequence[Pair], kind: str, title: str, *,
+        teams: TeamSet | None = None, record: Sequence[int] = (),
+    ) -> list[tuple[float, float]]:  # fmt: skip
+        """Play (or read) the pairs, their rows kept in `folder`; pair scores from the first members' view."""
+        battles = battles_of(pairs, teams or self.teams)
+        run = partial(play, self.pool, members, parallel=self.knobs.parallel_battles, record=record)
+        with self.display.phase(
+            kind, title, total=len(battles), unit_seconds=1 / BATTLES_A_SECOND
+        ) as advance:
+            rows = record_battles(
+                folder,
+                battles,
+                run,
+                names=[m.name for m in members],
+                write=write_bytes,
+                on_battle=lambda _: advance(),
+            )
+        refused = {m.name: 0 for m in members if isinstance(m, Neural)}
+        for row in rows:
+            for name, invalid in zip(row["members"], row["invalid"]):
+                if name in refused:
+                    refused[name] += invalid
+        for name, count in refused.items():
+            if count:
+                self.display.say(f"warning: Showdown refused {count} choices of {name}", style="bold red")
+        return pair_scores(rows)
+
+    def tournament(
+        self, iteration: int, members: Sequence[Member], pairs: Sequence[tuple[int, int]]
+    ) -> dict[tuple[int, int], Cell]:
+        """`play` of `psro.loop`: `battles_per_matchup` battles for each of the pairs."""
+        each = self.knobs.battles_per_matchup // 2
+        schedule = [
+            pair
+            for i, j in pairs
+            for pair in pair_keys(i, j, each, self.knobs.seed, "tournament", members[i].name, members[j].name)
+        ]
+        scores = self.played(
+            self.folder(iteration) / "tournament", members, schedule, "tournament",
+            f"{iteration}: tournament, {len(pairs)} new pairs", record=range(len(members)),
+        )  # fmt: skip
+        chunks = [scores[k * each : (k + 1) * each] for k in range(len(pairs))]
+        return {pair: cell_from_scores(chunk, teams=self.teams.hash) for pair, chunk in zip(pairs, chunks)}
+
+    def folder(self, iteration: int) -> Path:
+        return self.run_dir / f"iteration_{iteration}"
+
+    def against_mixture(
+        self, population: Sequence[Member], mixture: np.ndarray, battles: int, *path: int | str
+    ):
+        """Pairs of member 0 (the candidate) against members 1 + k drawn from the mixture, keyed by `path`."""
+        drawn = draw_opponents(mixture, self.knobs.seed, "opponent", *path, n=battles // 2)
+        keys = pair_keys(0, 0, battles // 2, self.knobs.seed, *path)
+        return [Pair(0, 1 + int(k), pair.key) for k, pair in zip(drawn, keys)]
+
+    def collect(self, iteration: int, population: Sequence[Member], mixture: np.ndarray) -> Path:
+        """The iteration's battles for cloning: every member in turn against draws from the mixture."""
+        count = self.knobs.collection_battles // 2
+        drawn = draw_opponents(mixture, self.knobs.seed, "opponent", "collect", iteration, n=count)
+        keys = pair_keys(0, 0, count, self.knobs.seed, "collect", iteration)
+        pairs = [Pair(p % len(population), int(k), keys[p].key) for p, k in enumerate(drawn)]
+        folder = self.folder(iteration) / "br_trajectories" / self.knobs.battle_format
+        self.played(
+            folder, population, pairs, "collection", f"{iteration}: collecting against the mixture",
+            record=range(len(population)),
+        )  # fmt: skip
+        return folder
+
+    # -- training --------------------------------------------------------------------------------------
+
+    def oracle(
+        self, iteration: int, population: tuple[Member, ...], mixture: np.ndarray, table: Any
+    ) -> tuple[Neural, dict[str, Any]]:
+        """`oracle` of `psro.loop`: collect, clone, improve by PPO, choose on validation, test on fresh battles."""
+        del table
+        knobs, name = self.knobs, f"br_{iteration}"
+        folder = self.folder(iteration) / "br_training" / name
+        collected = read_decisions(self.collect(iteration, population, mixture))
+        earlier = self.earlier(iteration)
+        start, policy, spec = self.initial(iteration, population)
+        data = Cloning(
+            collected, earlier, weight=knobs.collected_weight, path=(knobs.seed, "clone", iteration)
+        )
+
+        def candidate(params: Any, greedy: bool = False) -> Neural:
+            return Neural(name, policy, params, spec, greedy)
+
+        def rollout(update: int, params: Any) -> Trajectory:
+            pairs = self.against_mixture(population, mixture, knobs.oracle_battles, "ppo", iteration, update)
+            trajectory, _ = showdown_rollout(
+                self.pool, [candidate(params), *population], battles_of(pairs, self.teams),
+                parallel=knobs.parallel_battles, length=knobs.turn_limit + 84, rows=max(8, knobs.oracle_battles // 4),
+                gamma=GAMMA, shaping=0.5,
+            )  # fmt: skip
+            return trajectory
+
+        def validate(step: int, params: Any) -> tuple[float, int]:
+            pairs = self.against_mixture(population, mixture, knobs.validation_battles, "validate", iteration)
+            scores = self.battle_scores(
+                [candidate(params, knobs.greedy), *population], battles_of(pairs, self.teams)
+            )
+            return float(np.mean(scores)), len(pairs)
+
+        gradient = ppo_learner.ppo(
+            policy, adam(knobs.oracle_learning_rate), actions=Categorical(NUM_ACTIONS),
+            capacity=knobs.oracle_battles * 128, minibatch=knobs.batch_size, gamma=GAMMA,
+        )  # fmt: skip
+        clone = offline.cloning(
+            policy, adam(knobs.learning_rate), actions=Categorical(NUM_ACTIONS), minibatch=knobs.batch_size
+        )
+        steps = knobs.oracle_epochs + knobs.oracle_updates
+        with self.display.phase("training", f"{iteration}: best response", total=steps) as advance:
+            result = best_response(
+                seed=(knobs.seed, "oracle", iteration),
+                params=start,
+                cloning=(clone, partial(ppo_learner.start, optimizer=adam(knobs.learning_rate))),
+                batches=data.epoch,
+                gradient=(gradient, partial(ppo_learner.start, optimizer=adam(knobs.oracle_learning_rate))),
+                rollout=rollout,
+                validate=validate,
+                schedule=Schedule(
+                    knobs.oracle_epochs, knobs.oracle_updates, knobs.validate_every, knobs.save_every
+                ),
+                store=disk_store(folder),
+                on_step=lambda row: advance(1, step_note(row)),
+            )
+        return self.measured(
+            iteration, candidate(result.params, knobs.greedy), population, mixture, result, data
+        )
+
+    def measured(
+        self, iteration: int, member: Neural, population: Sequence[Member], mixture: np.ndarray,
+        result: BestResponse, data: Cloning,
+    ) -> tuple[Neural, dict[str, Any]]:  # fmt: skip
+        """The oracle gap on battles that were neither trained nor selected on."""
+        pairs = self.against_mixture(population, mixture, self.knobs.test_battles, "test", iteration)
+        folder = self.folder(iteration) / "br_training" / member.name / "test"
+        scores = self.played(
+            folder, [member, *population], pairs, "evaluation", f"{iteration}: testing {member.name} against the mixture"
+        )  # fmt: skip
+        cell = cell_from_scores(scores, teams=self.teams.hash)
+        gap = oracle_gap(cell)
+        return member, {
+            "name": member.name,
+            "oracle_gap": gap.gap,
+            "oracle_gap_ci": list(gap.ci),
+            "oracle_gap_significant": gap.significant,
+            "verdict": gap.text,
+            "sigma": row_of_cell(cell),
+            "chosen": result.chosen,
+            "curve": [
+                {
+                    "update": r["step"],
+                    "phase": r["phase"],
+                    "winrate": r["winrate"],
+                    "winrate_ci": r["winrate_ci"],
+                }
+                for r in result.rows
+                if "winrate" in r
+            ],
+            "data": {
+                "collected_share": data.share,
+                "decisions": data.size,
+                "weight": self.knobs.collected_weight,
+            },
+        }
+
+    def battle_scores(self, members: Sequence[Member], battles: Sequence[Battle]) -> list[float]:
+        """Mean score of each pair of battles, first member's view; nothing is kept on disk."""
+        halves = [o.score for o in play(self.pool, members, battles, parallel=self.knobs.parallel_battles)]
+        return [(a + 1 - b) / 2 for a, b in zip(halves[::2], halves[1::2], strict=True)]
+
+    def earlier(self, iteration: int) -> Decisions | None:
+        """Recorded decisions of the iterations before, the latest `replay_battles` battles of them."""
+        found, battles = [], 0
+        for i in reversed(range(iteration)):
+            for name in ("tournament", f"br_trajectories/{self.knobs.battle_format}"):
+                if battles >= self.knobs.replay_battles:
+                    break
+                folder = self.folder(i) / name
+                decisions = read_decisions(folder) if folder.exists() else None
+                if decisions is not None:
+                    keep = decisions.battle < self.knobs.replay_battles - battles
+                    decisions = jax.tree.map(lambda leaf, keep=keep: leaf[keep], decisions)
+                    battles += int(decisions.battle.max(initial=-1)) + 1
+                    found.append(decisions)
+        return jax.tree.map(lambda *leaves: np.concatenate(leaves), *found) if found else None
+
+    def initial(self, iteration: int, population: Sequence[Member]):
+        """Parameters, policy and spec: the latest best response's, else --init-checkpoint's, else fresh."""
+        learned = [m for m in population if isinstance(m, Neural) and m.name.startswith("br_")]
+        if learned:
+            last = learned[-1]
+            return last.params, last.policy, last.spec
+        if self.knobs.init_checkpoint:
+            first = restore(self.knobs.init_checkpoint)
+            return first.params, first.policy, first.spec
+        spec = token_spec(self.knobs.model_size)
+        policy = build(spec)
+        return policy.init(jax_key(self.knobs.seed, "init")), policy, spec
+
+    def final(self, iteration: int, member: Neural) -> dict[str, Any]:
+        """The last best response against each scripted member on the evaluation teams."""
+        rivals = [scripted(name) for name in self.knobs.members]
+        each = self.knobs.final_battles // 2
+        pairs = [
+            p
+            for k, rival in enumerate(rivals)
+            for p in pair_keys(0, 1 + k, each, self.knobs.seed, "final", member.name, rival.name)
+        ]
+        scores = self.played(
+            self.folder(iteration) / "final", [member, *rivals], pairs, "evaluation",
+            f"{member.name} against scripted members, evaluation teams", teams=self.eval_teams,
+        )  # fmt: skip
+        return {
+            rival.name: row_of_cell(
+                cell_from_scores(scores[k * each : (k + 1) * each], teams=self.eval_teams.hash)
+            )
+            for k, rival in enumerate(rivals)
+        }
+
+
+def row_of_cell(cell: Cell) -> dict[str, Any]:
+    """A cell for evaluation.json."""
+    low, high = interval(cell)
+    return {
+        "winrate": winrate(cell),
+        "winrate_ci": [low, high],
+        "battles": 2 * cell.pairs,
+        "pairs": cell.pairs,
+        "wins": cell.wins,
+        "draws": cell.draws,
+        "losses": cell.losses,
+        "pair_scores": list(cell.pair_scores),
+        "teams": cell.teams,
+    }
+
+
+def step_note(row: dict[str, Any]) -> str:
+    """What the bar says beside a training step."""
+    if "winrate" in row:
+        return f"won {row['winrate']:.0%}"
+    return f"acc {row['accuracy']:.2f}" if "accuracy" in row else f"kl {row.get('approx_kl', 0):.3f}"
+
+
+def disk_store(folder: Path) -> Store:
+    """Training state in `folder`/checkpoints (Orbax) with the rows of metrics.jsonl beside it."""
+    states, metrics = folder / "checkpoints", folder / "rows.json"
+
+    def load(template):
+        if not metrics.exists():
+            return None
+        content = read_json(metrics)
+        found = restore_state(states, content["step"], template(content["step"]))
+        return content["step"], found, content["rows"]
+
+    def save(step, tree, rows):
+        save_state(states, step, tree)
+        write_json(metrics, {"step": step, "rows": rows})
+
+    return Store(load, save)
+
+
+def estimate(knobs: Knobs, members: int) -> float:
+    """Seconds on two ordinary cores, from the sizes alone."""
+    battles, samples, population = 0.0, 0.0, 1 if knobs.opponent else members
+    recorded = 0.0
+    for iteration in range(1 + (1 if knobs.opponent else knobs.iterations)):
+        new = population * (population - 1) // 2 if iteration == 0 else population
+        if iteration:
+            recorded += knobs.collection_battles
+            validations = 2 + knobs.oracle_updates // knobs.validate_every
+            battles += knobs.collection_battles + knobs.oracle_updates * knobs.oracle_battles
+            battles += validations * knobs.validation_battles + knobs.test_battles
+            samples += knobs.oracle_epochs * min(recorded, knobs.replay_battles) * DECISIONS_A_BATTLE
+            samples += 2 * knobs.oracle_updates * knobs.oracle_battles * DECISIONS_A_BATTLE
+            population += 1
+        battles += new * knobs.battles_per_matchup
+        recorded += new * knobs.battles_per_matchup
+    battles += knobs.final_battles * len(knobs.members)
+    return STARTUP_SECONDS + battles / BATTLES_A_SECOND + samples / SAMPLES_A_SECOND

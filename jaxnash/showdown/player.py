@@ -1,0 +1,122 @@
+"""A poke-env `Player` that plays any member on a Showdown server."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+import orjson
+from poke_env import AccountConfiguration, ServerConfiguration
+from poke_env.player import Player
+from poke_env.player.battle_order import BattleOrder
+
+from jaxnash.games.gen1.layout import NUM_ACTIONS, Observation
+from jaxnash.keys import derive
+from jaxnash.showdown.battle import BattleRecord
+from jaxnash.showdown.codec import observe, order
+from jaxnash.showdown.rollout import BATCH, actor
+from jaxnash.types import External, Member, Neural
+
+
+@dataclass
+class _Choice(BattleOrder):
+    text: str
+
+    @property
+    def message(self) -> str:
+        return f"/choose {self.text}"
+
+
+class _Room:
+    """One battle on the server: what has arrived before the side is known, then the record."""
+
+    def __init__(self) -> None:
+        self.early: list[list[str]] = []
+        self.record: BattleRecord | None = None
+        self.decisions = 0
+
+    def feed(self, line: list[str]) -> None:
+        if line[1] == "request":
+            raw = "|".join(line[2:])
+            if not raw:
+                return
+            if self.record is None:
+                self.record = BattleRecord(int(orjson.loads(raw)["side"]["id"][1]) - 1)
+                self.record.feed(self.early)
+            self.record.request(raw)
+        elif self.record is None:
+            self.early.append(line)
+        else:
+            self.record.feed([line])
+
+
+class MemberPlayer(Player):
+    """Plays `member`, drawing from keys by (seed, battle tag, seat, decision).
+
+    `player.invalid` counts choices that the server refused. Raises ValueError for an `External` member.
+    """
+
+    def __init__(self, member: Member, *, seed: int = 0, **kwargs: Any):
+        if isinstance(member, External):
+            raise ValueError(f"{member.name} is played by {member.user_name}, not by us")
+        super().__init__(**kwargs)
+        self.member = member
+        self.seed = seed
+        self.invalid = 0
+        self.rooms: dict[str, _Room] = {}
+
+    async def _handle_battle_message(self, split_messages: list[list[str]]) -> None:
+        room = self.rooms.setdefault(split_messages[0][0], _Room())
+        for line in split_messages[1:]:
+            if len(line) < 2 or line[1] == "t:":
+                continue
+            if line[1] == "error":
+                self.invalid += line[2].startswith(("[Invalid choice]", "[Unavailable choice]"))
+            room.feed(line)
+        await super()._handle_battle_message(split_messages)
+
+    def _battle_finished_callback(self, battle: Any) -> None:
+        self.rooms.pop(f">{battle.battle_tag}", None)
+
+    def choose_move(self, battle: Any) -> BattleOrder:
+        room = self.rooms[f">{battle.battle_tag}"]
+        record = room.record
+        assert record is not None, "a decision was asked for before any request"
+        key = derive(self.seed, battle.battle_tag, record.side, room.decisions)
+        room.decisions += 1
+        if isinstance(self.member, Neural):
+            action = neural_action(self.member, record, key)
+        else:
+            action = self.member.choose(record, random.Random(key))
+        return _Choice(order(record, action))
+
+
+def neural_action(member: Neural, record: BattleRecord, key: int) -> int:
+    """One decision of a network: the bits that `rollout.play` would produce for the same record and key."""
+    obs = observe(record)
+    pokemon = np.zeros((BATCH, *obs.pokemon.shape), np.int16)
+    field = np.zeros((BATCH, *obs.field.shape), np.int16)
+    legal = np.zeros((BATCH, NUM_ACTIONS), bool)
+    keys = np.zeros((BATCH,), np.uint64)
+    legal[:, 0] = True
+    pokemon[0], field[0] = obs
+    legal[0] = record.legal
+    keys[0] = key
+    act = actor(member.policy.apply)
+    rows = keys.view(np.uint32).reshape(BATCH, 2)
+    actions, _, _ = act(member.params, Observation(pokemon, field), legal, rows, member.greedy)
+    return int(jax.device_get(actions)[0])
+
+
+def local_player(member: Member, url: str, name: str, **kwargs: Any) -> MemberPlayer:
+    """A `MemberPlayer` for `showdown.server.Server`: `url` is its websocket address, `name` a unique user."""
+    return MemberPlayer(
+        member,
+        account_configuration=AccountConfiguration(name, None),
+        server_configuration=ServerConfiguration(url, "http://127.0.0.1:1/action.php?"),
+        battle_format=kwargs.pop("battle_format", "gen1ou"),
+        **kwargs,
+    )

@@ -1,0 +1,164 @@
+"""The main job end to end, tiny: its files, its errors, and that no interruption changes its result."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jaxnash.runs.run import compare_runs, read_json
+
+ROOT = Path(__file__).parents[2]
+TINY = [
+    *("--members", "random", "max-base-power", "grunt"),
+    *("--iterations", "1", "--battles-per-matchup", "4", "--collection-battles", "8"),
+    *("--oracle-epochs", "2", "--oracle-updates", "3", "--oracle-battles", "4", "--save-every", "1"),
+    *("--validate-every", "2", "--validation-battles", "4", "--test-battles", "6", "--final-battles", "2"),
+    *("--model-size", "nano", "--batch-size", "64", "--turn-limit", "40", "--parallel-battles", "8"),
+    *("--workers", "1", "--seed", "3"),
+]
+
+
+def execute(*arguments: str, prefix: tuple[str, ...] = ("experiments/psro_gen1ou.py",), cwd: Path = ROOT):
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, *(str(ROOT / p) if p.endswith(".py") else p for p in prefix), *arguments]
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=280)
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory) -> Path:
+    """A run without interruption."""
+    run_dir = tmp_path_factory.mktemp("straight") / "run"
+    done = execute(*TINY, "--run-dir", str(run_dir))
+    assert done.returncode == 0, done.stderr[-3000:]
+    return run_dir
+
+
+def test_the_files_are_there_and_agree(straight: Path) -> None:
+    for name in ("config.json", "manifest.json", "psro_summary.json", "metrics.jsonl", "summary.json", "report.html"):
+        assert (straight / name).stat().st_size > 0, name
+    for iteration in (0, 1):
+        folder = straight / f"iteration_{iteration}"
+        names = list(read_json(folder / "population.json")["policies"])
+        assert names == ["random", "max-base-power", "grunt", "br_1"][: 3 + iteration]
+        matrix = read_json(folder / "interaction_matrix.json")
+        assert len(matrix["matchups"]) == len(names) * (len(names) - 1) // 2
+        assert all(row["total_battles"] == 4 for row in matrix["matchups"])
+        strategy = read_json(folder / "meta_strategy.json")["meta_strategy"]
+        assert abs(sum(strategy.values()) - 1) < 1e-9
+        assert abs(read_json(folder / "meta_game_analysis.json")["solver_gap"]) < 1e-6
+    analysed = read_json(straight / "iteration_0" / "meta_game_analysis.json")
+    evaluation = read_json(straight / "iteration_1" / "br_training" / "br_1" / "evaluation.json")
+    assert analysed["oracle_gap"] == pytest.approx(2 * evaluation["versus"]["sigma"]["winrate"] - 1)
+    assert set(evaluation["versus"]) == {"sigma", "random", "max-base-power", "grunt"}
+    assert evaluation["data"]["collected_share"] == pytest.approx(0.5, abs=0.01)
+
+
+def test_every_battle_says_who_met_whom_with_which_teams_and_seed(straight: Path) -> None:
+    folder = straight / "iteration_1" / "br_trajectories" / "gen1ou"
+    rows = [json.loads(line) for f in sorted(folder.glob("*.jsonl")) for line in f.read_text().splitlines()]
+    assert len(rows) == 8
+    support = {n for n, p in read_json(straight / "iteration_0/meta_strategy.json")["meta_strategy"].items() if p > 0}
+    for first, second in zip(rows[::2], rows[1::2]):
+        assert first["members"] == second["members"][::-1] and first["teams"] == second["teams"]
+        assert first["seed"] == second["seed"]
+        assert first["members"][1] in support
+        assert first["invalid"] == second["invalid"] == [0, 0]
+
+
+def test_a_learned_policy_never_chooses_what_showdown_refuses(straight: Path) -> None:
+    rows = [json.loads(line) for f in straight.rglob("battles_*.jsonl") for line in f.read_text().splitlines()]
+    mine = [row["invalid"][row["members"].index("br_1")] for row in rows if "br_1" in row["members"]]
+    assert len(mine) >= 6 and sum(mine) == 0
+
+
+def test_restore_needs_nothing_but_the_folder(straight: Path) -> None:
+    import jaxnash
+
+    member = jaxnash.restore(straight / "iteration_1" / "br_training" / "br_1" / "checkpoint")
+    assert member.name == "br_1" and member.spec is not None and member.spec.kwargs["width"] == 16
+
+
+# Call counts: row_of is called once a battle: 12 of the tournament, 8 collected, 6 tested, 12 of the new pairs.
+MOMENTS = {
+    "tournament": ("jaxnash.showdown.matches:row_of", 7),
+    "solving": ("cvxpy:Problem.solve", 1),
+    "collection": ("jaxnash.showdown.matches:row_of", 17),
+    "training": ("jaxnash.showdown.rollout:pack", 2),
+    "writing": ("os:replace", 14),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_kill_9_of_the_whole_process_then_resume(moment: str, straight: Path, tmp_path: Path) -> None:
+    where, count = MOMENTS[moment]
+    run_dir = tmp_path / "run"
+    arguments = [*TINY, "--run-dir", str(run_dir)]
+    killed = execute("self", where, str(count), "--", *arguments, prefix=("-m", "tests.crash"))
+    assert killed.returncode == -9, killed.stderr[-3000:]
+    assert not (run_dir / "psro_summary.json").exists()
+    resumed = execute(*arguments, "--resume")
+    assert resumed.returncode == 0, resumed.stderr[-3000:]
+    assert compare_runs(straight, run_dir) == []
+
+
+@pytest.mark.parametrize("moment", ["tournament", "collection", "training"])
+def test_kill_9_of_a_simulator_process_changes_nothing(moment: str, straight: Path, tmp_path: Path) -> None:
+    where, count = MOMENTS[moment]
+    run_dir = tmp_path / "run"
+    survived = execute(
+        "worker", where, str(count), "--", *TINY, "--run-dir", str(run_dir), prefix=("-m", "tests.crash")
+    )
+    assert survived.returncode == 0, survived.stderr[-3000:]
+    assert "restart" in survived.stdout + survived.stderr
+    assert compare_runs(straight, run_dir) == []
+
+
+def test_workers_and_parallel_battles_change_nothing(straight: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    done = execute(*TINY, "--workers", "2", "--parallel-battles", "3", "--run-dir", str(run_dir))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert compare_runs(straight, run_dir) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--battle-format", "gen9ou"), "gen9ou"),
+        (("--team-set", "nowhere"), "nowhere"),
+        (("--members", "brock"), "brock"),
+        (("--add-member", "nowhere/checkpoint"), "nowhere/checkpoint"),
+        (("--init-checkpoint", "nowhere/checkpoint"), "nowhere/checkpoint"),
+        (("--battles-per-matchup", "3"), "--battles-per-matchup"),
+        (("--model-size", "gigantic"), "gigantic"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, said: str, tmp_path: Path) -> None:
+    done = execute(*TINY, *arguments, "--run-dir", str(tmp_path / "run"))
+    assert done.returncode == 2
+    assert said in done.stderr and "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_run_directory_of_another_configuration_is_left_alone(straight: Path) -> None:
+    before = (straight / "config.json").read_bytes()
+    done = execute(*TINY, "--run-dir", str(straight))
+    assert done.returncode == 2 and "--resume" in done.stderr
+    done = execute(*TINY, "--seed", "4", "--run-dir", str(straight), "--resume")
+    assert done.returncode == 2 and "seed" in done.stderr
+    assert (straight / "config.json").read_bytes() == before
+
+
+def test_help_lists_every_knob() -> None:
+    done = execute("--help")
+    knobs = (
+        "iterations battles-per-matchup collection-battles oracle-epochs oracle-updates batch-size learning-rate "
+        "collected-weight parallel-battles workers battle-format team-set eval-team-set model-size init-checkpoint "
+        "add-member opponent seed run-dir resume greedy"
+    ).split()
+    assert done.returncode == 0
+    assert [k for k in knobs if f"--{k}" not in done.stdout] == []
