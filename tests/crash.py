@@ -41,7 +41,9 @@ def main() -> None:
         return real(*args, **kwargs)
 
     setattr(owner, name, fatal)
-    script = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "experiments", "psro_gen1ou.py")
+    script = os.path.join(
+        os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "experiments", "psro_gen1ou.py"
+    )
     sys.argv = [script, *sys.argv[5:]]
     runpy.run_path(script, run_name="__main__")
 

@@ -14,6 +14,7 @@ REGISTRY: dict[str, Callable[..., Policy]] = {"token": token_policy, "mlp": mlp_
 LAYOUTS: dict[str, str] = {"token": layout.LAYOUT_HASH, "mlp": ""}  # what each reads, "" for flat numbers
 
 MODEL_SIZES: dict[str, dict[str, int]] = {
+    "nano": {"width": 16, "layers": 1, "heads": 2},  # 0.02M parameters, for tests
     "tiny": {"width": 64, "layers": 2, "heads": 4},  # 0.19M parameters
     "small": {"width": 128, "layers": 4, "heads": 4},  # 1M
     "base": {"width": 512, "layers": 8, "heads": 8},  # 27M

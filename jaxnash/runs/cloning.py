@@ -13,7 +13,6 @@ from jaxnash.learners import offline
 from jaxnash.showdown.matches import Decisions
 from jaxnash.types import JaxnashError
 
-
 CHUNK = 8192  # decisions of one call of the learner, which shuffles them into minibatches
 
 
@@ -33,7 +32,7 @@ class Cloning:
         self.share = self._counts[0] / self.size
 
     def epoch(self, epoch: int) -> Iterator[offline.Samples]:
-        """One pass of `size` decisions in an order keyed by the epoch; the last chunk is padded by weight 0."""
+        """One pass of `size` decisions in an order keyed by the epoch; padding has weight 0."""
         rng = np.random.Generator(np.random.Philox(key=derive(*self._path, epoch)))
         picks = []
         for source, (data, count) in enumerate(zip(self._sources, self._counts)):

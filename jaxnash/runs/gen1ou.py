@@ -133,7 +133,7 @@ class League:
     def oracle(
         self, iteration: int, population: tuple[Member, ...], mixture: np.ndarray, table: Any
     ) -> tuple[Neural, dict[str, Any]]:
-        """`oracle` of `psro.loop`: collect, clone, improve by PPO, choose on validation, test on fresh battles."""
+        """`oracle` of `psro.loop`: collect, clone, improve by PPO, choose on validation, then test."""
         del table
         knobs, name = self.knobs, f"br_{iteration}"
         folder = self.folder(iteration) / "br_training" / name
@@ -151,8 +151,8 @@ class League:
             pairs = self.against_mixture(population, mixture, knobs.oracle_battles, "ppo", iteration, update)
             trajectory, _ = showdown_rollout(
                 self.pool, [candidate(params), *population], battles_of(pairs, self.teams),
-                parallel=knobs.parallel_battles, length=knobs.turn_limit + 84, rows=max(8, knobs.oracle_battles // 4),
-                gamma=GAMMA, shaping=0.5,
+                parallel=knobs.parallel_battles, length=knobs.turn_limit + 84,
+                rows=max(8, knobs.oracle_battles // 2), gamma=GAMMA, shaping=0.5,
             )  # fmt: skip
             return trajectory
 
@@ -198,7 +198,8 @@ class League:
         pairs = self.against_mixture(population, mixture, self.knobs.test_battles, "test", iteration)
         folder = self.folder(iteration) / "br_training" / member.name / "test"
         scores = self.played(
-            folder, [member, *population], pairs, "evaluation", f"{iteration}: testing {member.name} against the mixture"
+            folder, [member, *population], pairs, "evaluation",
+            f"{iteration}: testing {member.name} against the mixture",
         )  # fmt: skip
         cell = cell_from_scores(scores, teams=self.teams.hash)
         gap = oracle_gap(cell)
@@ -313,11 +314,11 @@ def disk_store(folder: Path) -> Store:
         if not metrics.exists():
             return None
         content = read_json(metrics)
-        found = restore_state(states, content["step"], template(content["step"]))
-        return content["step"], found, content["rows"]
+        _, tree = restore_state(states, template(content["step"]), step=content["step"])
+        return content["step"], tree, content["rows"]
 
     def save(step, tree, rows):
-        save_state(states, step, tree)
+        save_state(states, step, tree, keep=2)  # the rows below still speak of the one before
         write_json(metrics, {"step": step, "rows": rows})
 
     return Store(load, save)

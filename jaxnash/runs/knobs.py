@@ -62,7 +62,7 @@ class Knobs:
     add_member: tuple[str, ...] = ()
     """Checkpoints (folders) to add to the first population."""
     opponent: str | None = None
-    """Train one best response to this member alone (a scripted name or a checkpoint), without a tournament."""
+    """Train one best response to this member alone (a scripted name or a checkpoint), no tournament."""
     model_size: str = "tiny"
     """Size of a network that starts from scratch."""
     init_checkpoint: str | None = None
@@ -83,8 +83,8 @@ class Knobs:
 
 def checked(knobs: Knobs) -> Knobs:
     """The same knobs, or `JaxnashError` naming the first that cannot be."""
-    for name in ("battles_per_matchup", "oracle_battles", "validation_battles", "test_battles", "final_battles",
-                 "collection_battles"):  # fmt: skip
+    for kind in ("per_matchup", "oracle", "validation", "test", "final", "collection"):
+        name = f"battles_{kind}" if kind == "per_matchup" else f"{kind}_battles"
         value = getattr(knobs, name)
         if value < 2 or value % 2:
             raise JaxnashError(f"--{name.replace('_', '-')} is {value}: pass an even number, at least 2")
@@ -124,6 +124,6 @@ def member_of(name_or_checkpoint: str) -> Member:
         return MEMBERS[name_or_checkpoint]
     if not Path(name_or_checkpoint).exists():
         raise JaxnashError(
-            f"{name_or_checkpoint!r} is neither a scripted member ({', '.join(MEMBERS)}) nor a checkpoint folder"
+            f"{name_or_checkpoint!r} is no scripted member ({', '.join(MEMBERS)}) and no checkpoint folder"
         )
     return restore(name_or_checkpoint)

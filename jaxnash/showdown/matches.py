@@ -70,6 +70,7 @@ def row_of(outcome: Outcome, names: Sequence[str]) -> dict[str, Any]:
         "steps": outcome.steps,
         "decisions": list(outcome.decisions),
         "invalid": list(outcome.invalid),
+        "fault": outcome.fault,
     }
 
 
@@ -122,7 +123,7 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
 
 
 class Decisions(NamedTuple):
-    """Recorded decisions of many battles; `result` is the seat's own final score, `battle` the battle's id."""
+    """Recorded decisions of many battles; `result` is the seat's own score, `battle` the battle's id."""
 
     obs: Observation
     legal: np.ndarray

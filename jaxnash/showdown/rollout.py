@@ -59,6 +59,7 @@ class Outcome(NamedTuple):
     steps: int  # decision points
     decisions: tuple[int, int]  # by seat
     invalid: tuple[int, int]  # choices the simulator refused, by seat
+    fault: str | None  # the simulator's words if it broke the battle off (then a draw)
     trace: Trace | None
 
     @property
@@ -109,6 +110,7 @@ class _Running:
             steps=self.steps + 1,
             decisions=(self.count[0], self.count[1]),
             invalid=(self.invalid[0], self.invalid[1]),
+            fault=update.errors[0] or update.errors[1],
             trace=_trace(self.rows) if any(self.keep) else None,
         )
 

@@ -39,7 +39,14 @@ def straight(tmp_path_factory) -> Path:
 
 
 def test_the_files_are_there_and_agree(straight: Path) -> None:
-    for name in ("config.json", "manifest.json", "psro_summary.json", "metrics.jsonl", "summary.json", "report.html"):
+    for name in (
+        "config.json",
+        "manifest.json",
+        "psro_summary.json",
+        "metrics.jsonl",
+        "summary.json",
+        "report.html",
+    ):
         assert (straight / name).stat().st_size > 0, name
     for iteration in (0, 1):
         folder = straight / f"iteration_{iteration}"
@@ -62,7 +69,9 @@ def test_every_battle_says_who_met_whom_with_which_teams_and_seed(straight: Path
     folder = straight / "iteration_1" / "br_trajectories" / "gen1ou"
     rows = [json.loads(line) for f in sorted(folder.glob("*.jsonl")) for line in f.read_text().splitlines()]
     assert len(rows) == 8
-    support = {n for n, p in read_json(straight / "iteration_0/meta_strategy.json")["meta_strategy"].items() if p > 0}
+    support = {
+        n for n, p in read_json(straight / "iteration_0/meta_strategy.json")["meta_strategy"].items() if p > 0
+    }
     for first, second in zip(rows[::2], rows[1::2]):
         assert first["members"] == second["members"][::-1] and first["teams"] == second["teams"]
         assert first["seed"] == second["seed"]
@@ -71,7 +80,9 @@ def test_every_battle_says_who_met_whom_with_which_teams_and_seed(straight: Path
 
 
 def test_a_learned_policy_never_chooses_what_showdown_refuses(straight: Path) -> None:
-    rows = [json.loads(line) for f in straight.rglob("battles_*.jsonl") for line in f.read_text().splitlines()]
+    rows = [
+        json.loads(line) for f in straight.rglob("battles_*.jsonl") for line in f.read_text().splitlines()
+    ]
     mine = [row["invalid"][row["members"].index("br_1")] for row in rows if "br_1" in row["members"]]
     assert len(mine) >= 6 and sum(mine) == 0
 
@@ -83,7 +94,7 @@ def test_restore_needs_nothing_but_the_folder(straight: Path) -> None:
     assert member.name == "br_1" and member.spec is not None and member.spec.kwargs["width"] == 16
 
 
-# Call counts: row_of is called once a battle: 12 of the tournament, 8 collected, 6 tested, 12 of the new pairs.
+# row_of is called once a battle: 12 of the tournament, 8 collected, 6 tested, 12 of the new pairs.
 MOMENTS = {
     "tournament": ("jaxnash.showdown.matches:row_of", 7),
     "solving": ("cvxpy:Problem.solve", 1),
@@ -155,10 +166,8 @@ def test_a_run_directory_of_another_configuration_is_left_alone(straight: Path) 
 
 def test_help_lists_every_knob() -> None:
     done = execute("--help")
-    knobs = (
-        "iterations battles-per-matchup collection-battles oracle-epochs oracle-updates batch-size learning-rate "
-        "collected-weight parallel-battles workers battle-format team-set eval-team-set model-size init-checkpoint "
-        "add-member opponent seed run-dir resume greedy"
-    ).split()
+    knobs = """iterations battles-per-matchup collection-battles oracle-epochs oracle-updates batch-size
+        learning-rate collected-weight parallel-battles workers battle-format team-set eval-team-set
+        model-size init-checkpoint add-member opponent seed run-dir resume greedy""".split()  # noqa: SIM905
     assert done.returncode == 0
     assert [k for k in knobs if f"--{k}" not in done.stdout] == []
