@@ -117,7 +117,7 @@ def _leaves(folder: Path) -> dict[str, tuple]:
         tree = ocp.StandardCheckpointer().restore(folder.resolve())
     found = {}
     for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
-        if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        if isinstance(leaf, jax.Array) and jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             leaf = jax.random.key_data(leaf)
         array = np.asarray(leaf)
         found[jax.tree_util.keystr(path)] = (str(array.dtype), array.shape, array.tobytes())

@@ -11,10 +11,10 @@ from jaxnash.runs.results import NEGLIGIBLE, Results
 
 COLOURS = (  # told apart also by colour-blind readers for the first eight
     *("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c8c8c", "#f0e442"),
-    *("#332288", "#88ccee", "#117733", "#ddcc77", "#aa4499", "#882255", "#44aa99", "#999933"),
+    *("#332288", "#117733", "#ddcc77", "#882255", "#44aa99", "#aa4499", "#999933", "#88ccee"),
 )
 INK, FAINT = "#1f2933", "#8a94a0"
-STYLE = {
+STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 10,
     "axes.spines.top": False,
@@ -67,10 +67,16 @@ def gap_curve(results: Results) -> str | None:
         y = [row["oracle_gap"] for row in rows]
         intervals = [row.get("oracle_gap_ci") or (gap, gap) for row, gap in zip(rows, y)]
         axes.axhline(0, color=INK, linewidth=1)
-        axes.plot(x, y, color=COLOURS[0], linewidth=1.5, alpha=0.5, zorder=2)
+        axes.plot(  # broken where no exploit was found: that is no progress
+            *(x, [gap if gap > 0 else math.nan for gap in y]),
+            color=COLOURS[0],
+            linewidth=1.5,
+            alpha=0.5,
+        )
+        labels = {True: "oracle gap, 95 % interval", False: "no exploit found, 95 % interval"}
         for position, gap, (low, high) in zip(x, y, intervals):
             found = gap > 0
-            bar = axes.errorbar(
+            axes.errorbar(
                 *(position, gap),
                 yerr=[[max(0, gap - low)], [max(0, high - gap)]],
                 fmt="o",
@@ -80,11 +86,12 @@ def gap_curve(results: Results) -> str | None:
                 markersize=7,
                 linewidth=1.8,
                 zorder=3,
+                label=labels.pop(found, None),
             )
-            if position == x[0]:
-                bar.set_label("oracle gap, 95 % interval")
-            text = f"{gap:+.3f}" if found else "no exploit found"
-            axes.annotate(text, (position, gap), (9, 7), textcoords="offset points", color=INK, fontsize=9)
+            if found:
+                axes.annotate(
+                    f"{gap:+.3f}", (position, gap), (9, 7), textcoords="offset points", fontsize=9, color=INK
+                )
         known = [row for row in results.gaps if row.get("hindsight_gap") is not None]
         if known:
             axes.plot(
@@ -103,7 +110,7 @@ def gap_curve(results: Results) -> str | None:
         rate = axes.secondary_yaxis("right", functions=(lambda u: 50 * (u + 1), lambda w: w / 50 - 1))
         rate.set_ylabel("win rate, %")
         rate.spines["right"].set_color(FAINT)
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.14), ncols=2)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.15), ncols=3, fontsize=9)
 
     return _drawn(7.6, 3.9, draw)
 
@@ -211,9 +218,10 @@ def training_curves(results: Results) -> str | None:
                     axes.plot(*zip(*points), color=colour[response.name], label=response.name, linewidth=1.4)
             axes.set_title(PANELS[key], fontsize=10, color=INK)
             axes.set_xlabel("step")
-        figure.axes[0].legend(fontsize=9)
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=8, fontsize=9)
 
-    return _drawn(7.6, 2.7, draw)
+    return _drawn(7.6, 3.0, draw)
 
 
 def dark(colour: str) -> bool:

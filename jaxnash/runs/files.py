@@ -48,8 +48,8 @@ def plain(obj: Any) -> Any:
         return os.fspath(obj)
     if dataclasses.is_dataclass(obj) and not isinstance(obj, type):
         return plain(dataclasses.asdict(obj))
-    if hasattr(obj, "tolist"):  # numpy and jax arrays and scalars
-        return plain(obj.tolist())
+    if (tolist := getattr(obj, "tolist", None)) is not None:  # numpy and jax arrays and scalars
+        return plain(tolist())
     raise TypeError(f"{type(obj).__name__} cannot be written as JSON")
 
 

@@ -35,7 +35,7 @@ STYLE = """
 * { box-sizing: border-box }
 body { margin: 0; background: #f5f6f8; color: var(--ink);
   font: 15px/1.5 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif }
-main { max-width: 1080px; margin: 0 auto; padding: 20px 16px 60px }
+main { max-width: 1180px; margin: 0 auto; padding: 20px 16px 60px }
 h1 { font-size: 1.7rem; margin: .2em 0 .1em; overflow-wrap: anywhere }
 h2 { font-size: 1.15rem; margin: 0 0 .6em }
 p { margin: .4em 0 }
@@ -63,14 +63,15 @@ thead th { white-space: normal }
 th:first-child, td:first-child, .left th, .left td { text-align: left }
 td small { display: block; color: var(--faint); font-size: .78rem }
 .left td { white-space: normal; overflow-wrap: break-word }
-.heat td { text-align: center; border: 2px solid #fff; min-width: 64px; padding: 4px 5px; line-height: 1.25 }
-.heat td small { color: inherit; font-size: .74rem }
+.heat td { text-align: center; border: 2px solid #fff; min-width: 54px; padding: 4px 2px; line-height: 1.25 }
+.heat td small { color: inherit; font-size: .7rem }
 .heat th { border: 0 }
 .heat thead th span { writing-mode: vertical-rl; transform: rotate(180deg); display: inline-block;
   white-space: nowrap }
 .heat thead th { text-align: center }
-.heat tbody th, .pin th:first-child, .pin td:first-child { position: sticky; left: 0; background: #fff;
-  color: var(--ink) }
+.heat tbody th, .pin th:first-child, .pin td:first-child { position: sticky; left: 0; background: #fff }
+.heat tbody th { color: var(--ink); vertical-align: middle }
+.heat .self { background: #eef0f3; color: var(--faint) }
 .heat .unplayed { background: repeating-linear-gradient(45deg, #eceff2 0 5px, #fff 5px 10px);
   color: var(--faint) }
 .bar { height: 14px; border-radius: 3px; background: var(--blue); min-width: 1px }
@@ -193,7 +194,7 @@ def _gaps(results: Results) -> str:
             ]
         )
     head = ["mixture", "members", "oracle gap, 95 %", "measured by", "hindsight gap"]
-    head += ["restricted gap, 95 %", "solver gap"]
+    head += ["restricted gap", "solver gap"]
     caption = (
         "Oracle gap: payoff of a best response freshly trained against the mixture, on battles it was "
         "neither trained nor selected on; a lower bound on the mixture’s exploitability. At 0 or below, no "
@@ -208,11 +209,10 @@ def _gaps(results: Results) -> str:
 
 
 def _shade(rate: float) -> str:
-    """Background and ink of a win rate: red for losing, white for even, blue for winning."""
-    end = (33, 102, 172) if rate > 0.5 else (178, 24, 43)
-    weight = min(1.0, abs(2 * rate - 1)) ** 0.85
-    colour = "#" + "".join(f"{round(248 + (channel - 248) * weight):02x}" for channel in end)
-    return f"background:{colour};color:{'#fff' if figures.dark(colour) else figures.INK}"
+    """The background of a win rate: red for losing, white for even, blue for winning; ink reads on all."""
+    end = (110, 166, 217) if rate > 0.5 else (232, 135, 124)
+    weight = min(1.0, abs(2 * rate - 1))
+    return "#" + "".join(f"{round(250 + (channel - 250) * weight):02x}" for channel in end)
 
 
 def _heat_map(results: Results) -> str:
@@ -227,9 +227,11 @@ def _heat_map(results: Results) -> str:
                 rate, low, high, words = found
                 title = escape(f"{name} against {other}: {words}; payoff {2 * rate - 1:+.3f}")
                 text = f"{100 * rate:.1f}<small>{100 * low:.1f}–{100 * high:.1f}</small>"
-                cells.append(f'<td style="{_shade(rate)}" title="{title}">{text}</td>')
+                cells.append(f'<td style="background:{_shade(rate)}" title="{title}">{text}</td>')
             else:
-                cells.append("<td>·</td>" if i == j else '<td class="unplayed" title="not played">–</td>')
+                cells.append(
+                    '<td class="self">·</td>' if i == j else '<td class="unplayed" title="not played">–</td>'
+                )
         lines.append(f"<tr><th>{escape(name)}</th>{''.join(cells)}</tr>")
     battles = sum(cell.wins + cell.draws + cell.losses for cell in results.table.cells.values())
     note = (

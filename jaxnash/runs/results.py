@@ -180,25 +180,24 @@ def warnings(results: Results) -> list[Warned]:
                         f"{last.name}, the last best response, wins {rate_text(record)} against {name}{teams}"
                     )
                     found.append(Warned(True, f"{text}, below the {100 * floor:.0f} % it should reach"))
+    below, unsure = [], []
     for response in results.best_responses:
-        evaluation = response.evaluation
-        gap, against = evaluation.get("oracle_gap"), evaluation.get("versus", {}).get(SIGMA, {})
+        gap, versus = response.evaluation.get("oracle_gap"), response.evaluation.get("versus", {})
+        against = versus.get(SIGMA, {})
+        tested = gap is not None and against.get("pairs")
         if gap is not None and gap <= 0:
-            text = (
-                f"{response.name}: {NO_EXPLOIT} (win rate {rate_text(against)} against σ); it bounds nothing"
-            )
-            found.append(Warned(True, text))
-        elif gap is not None and against.get("pairs"):
-            low = wilson(against["winrate"], against["pairs"], 0.99)[0]
-            if low <= 0.5:
-                text = (
-                    f"{response.name}: its oracle gap is not significantly above 0 (99 % interval on pairs)"
-                )
-                found.append(Warned(False, text))
-        for name, record in evaluation.get("versus", {}).items():
+            below.append(f"{response.name} (win rate {rate_text(against)} against σ)")
+        elif tested and wilson(against["winrate"], against["pairs"], 0.99)[0] <= 0.5:
+            unsure.append(response.name)
+        for name, record in versus.items():
             if record.get("invalid"):
                 text = f"{response.name} made {record['invalid']} invalid choices against {name}"
                 found.append(Warned(True, text))
+    if below:
+        found.append(Warned(True, f"{NO_EXPLOIT} by {', '.join(below)}: these bound nothing"))
+    if unsure:
+        text = f"the oracle gap found by {', '.join(unsure)} is not significantly above 0 (99 % on pairs)"
+        found.append(Warned(False, text))
     size = len(results.table.names)
     unplayed = size * (size - 1) // 2 - len(results.table.cells)
     if unplayed:

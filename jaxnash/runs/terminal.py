@@ -43,7 +43,7 @@ def _table(*columns: str) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="dim")
+    table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="dim")
     for k, column in enumerate(columns):
         table.add_column(Text(column), justify="right" if k else "left", no_wrap=not k)
     return table
@@ -63,7 +63,7 @@ def _tables(results: Results, width: int) -> list[tuple[str, Any]]:
     told = f"Mixture σ: {len(results.support)} of {len(results.sigma)} members in its support"
     tables += [(told, sigma), *_best_responses(results, width)]
 
-    gaps = _table("mixture", "oracle gap", "95 %", "by", "hindsight", "restricted, 95 %", "solver")
+    gaps = _table("mixture", "oracle gap", "95 %", "by", "hindsight", "restricted", "solver")
     for row in results.gaps:
         gaps.add_row(
             str(row["iteration"]),
@@ -72,7 +72,7 @@ def _tables(results: Results, width: int) -> list[tuple[str, Any]]:
             row["br_name"] or "–",
             number(row.get("hindsight_gap")),
             span(row.get("restricted_gap_ci")),
-            number(row.get("solver_gap"), ".1e"),
+            number(row.get("solver_gap"), ".0e"),
         )
     tables.append(("Gaps of the mixtures, as payoffs (2 × win rate − 1)", gaps))
 
