@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import random
 from dataclasses import dataclass
 from typing import Any
@@ -10,14 +12,18 @@ import jax
 import numpy as np
 import orjson
 from poke_env import AccountConfiguration, ServerConfiguration
+from poke_env.concurrency import POKE_LOOP
 from poke_env.player import Player
 from poke_env.player.battle_order import BattleOrder
+from poke_env.teambuilder import Teambuilder
 
 from jaxnash.games.gen1.layout import NUM_ACTIONS, Observation
 from jaxnash.keys import derive
 from jaxnash.showdown.battle import BattleRecord
 from jaxnash.showdown.codec import observe, order
 from jaxnash.showdown.rollout import BATCH, actor
+from jaxnash.showdown.server import Server
+from jaxnash.showdown.teams import TeamSet
 from jaxnash.types import External, Member, Neural
 
 
@@ -111,12 +117,50 @@ def neural_action(member: Neural, record: BattleRecord, key: int) -> int:
     return int(jax.device_get(actions)[0])
 
 
-def local_player(member: Member, url: str, name: str, **kwargs: Any) -> MemberPlayer:
-    """A `MemberPlayer` for `showdown.server.Server`: `url` is its websocket address, `name` a unique user."""
+class KeyedTeams(Teambuilder):
+    """Gives team `derive(seed, n) % count` of the set to the n-th battle."""
+
+    def __init__(self, teams: TeamSet, seed: int):
+        self.teams, self.seed, self.given = teams, seed, 0
+
+    def yield_team(self) -> str:
+        self.given += 1
+        return self.teams.packed[derive(self.seed, self.given) % len(self.teams.packed)]
+
+
+def local_player(
+    member: Member, server: Server, name: str, teams: TeamSet, *, seed: int = 0, parallel: int = 8
+) -> MemberPlayer:
+    """A `MemberPlayer` on our own server under the user name `name`, which has to be unique there."""
     return MemberPlayer(
         member,
+        seed=seed,
+        team=KeyedTeams(teams, derive(seed, "teams", name)),
         account_configuration=AccountConfiguration(name, None),
-        server_configuration=ServerConfiguration(url, "http://127.0.0.1:1/action.php?"),
-        battle_format=kwargs.pop("battle_format", "gen1ou"),
-        **kwargs,
+        server_configuration=ServerConfiguration(server.url, "http://127.0.0.1:1/action.php?"),
+        battle_format="gen1ou",
+        max_concurrent_battles=parallel,
+        log_level=logging.ERROR,
     )
+
+
+def battles_on_server(
+    first: Member, second: Member, battles: int, server: Server, teams: TeamSet, *, seed: int = 0
+) -> tuple[MemberPlayer, MemberPlayer]:
+    """Play battles by challenge; the players' `n_won_battles` and `n_tied_battles` tell the result."""
+    logging.getLogger("poke-env").setLevel(logging.ERROR)  # it warns of every Gen 1 screen
+    names = [
+        f"{member.name[:12]}{side}{derive(seed, server.port) % 10**4}"
+        for side, member in enumerate((first, second))
+    ]
+    players = [local_player(m, server, name, teams, seed=seed) for m, name in zip((first, second), names)]
+
+    async def play() -> None:
+        await players[0].battle_against(players[1], n_battles=battles)
+
+    try:
+        asyncio.run_coroutine_threadsafe(play(), POKE_LOOP).result()
+    finally:
+        for player in players:
+            asyncio.run_coroutine_threadsafe(player.ps_client.stop_listening(), POKE_LOOP).result()
+    return players[0], players[1]
