@@ -6,6 +6,7 @@ The convention everywhere: `payoffs` f64[m, n] are the row player's; the row pla
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -84,7 +85,8 @@ def _linear_program(m: np.ndarray) -> np.ndarray:
     import cvxpy as cp  # slow to import, and only the host side of PSRO needs it
 
     x, v = cp.Variable(m.shape[0], nonneg=True), cp.Variable()
-    problem = cp.Problem(cp.Maximize(v), [m.T @ x >= v, cp.sum(x) == 1])
+    constraints: list[Any] = [m.T @ x >= v, cp.sum(x) == 1]
+    problem = cp.Problem(cp.Maximize(v), constraints)
     problem.solve(
         solver=cp.HIGHS, primal_feasibility_tolerance=1e-10, dual_feasibility_tolerance=1e-10, threads=1
     )
@@ -97,7 +99,8 @@ def _maximum_entropy(m: np.ndarray, value: float) -> np.ndarray | None:
     import cvxpy as cp
 
     x = cp.Variable(m.shape[0])
-    problem = cp.Problem(cp.Maximize(cp.sum(cp.entr(x))), [m.T @ x >= value, cp.sum(x) == 1])
+    constraints: list[Any] = [m.T @ x >= value, cp.sum(x) == 1]
+    problem = cp.Problem(cp.Maximize(cp.sum(cp.entr(x))), constraints)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an inaccurate answer is judged by its gap, not by the warning
         try:

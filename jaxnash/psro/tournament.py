@@ -114,11 +114,17 @@ def pairs_missing(table: Table) -> list[tuple[int, int]]:
 def payoffs(table: Table, *, payoff: Callable[[Any], float] = cell_payoff) -> np.ndarray:
     """The measured payoffs f64[K, K], antisymmetric with a diagonal of 0.
 
-    Raises `JaxnashError` when a pair is unplayed: it has no payoff, and 0 would be an assumption.
+    Raises `JaxnashError` when a pair is unplayed (it has no payoff, and 0 would be an assumption) and when
+    the cells are of several team distributions (what is solved then is no game that anyone plays).
     """
     if missing := pairs_missing(table):
         pair = " and ".join(table.names[k] for k in missing[0])
         raise JaxnashError(f"{len(missing)} pairs are unplayed, {pair} among them; play them first.")
+    teams = sorted({cell.teams for cell in table.cells.values() if isinstance(cell, Cell)})
+    if len(teams) > 1:
+        raise JaxnashError(
+            f"The table mixes battles of different team sets ({', '.join(teams)}); play with one."
+        )
     result = np.zeros((len(table.names),) * 2)
     for (i, j), cell in table.cells.items():
         result[i, j] = payoff(cell)

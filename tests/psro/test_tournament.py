@@ -97,6 +97,12 @@ def test_bounds_hold_together():
     assert (lower <= payoffs(TABLE)).all() and (payoffs(TABLE) <= upper).all()
 
 
+def test_a_table_belongs_to_one_team_set():
+    table = Table(TABLE.names, TABLE.cells | {(1, 2): C._replace(teams="other")})
+    with pytest.raises(JaxnashError, match="other, t"):
+        payoffs(table)
+
+
 def test_exact_payoffs_need_no_cells():
     table = Table(("a", "b"), {(0, 1): 0.25})
     assert payoffs(table, payoff=float).tolist() == [[0, 0.25], [-0.25, 0]]
