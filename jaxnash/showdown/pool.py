@@ -15,7 +15,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from jaxnash.showdown import simulator
 from jaxnash.showdown.simulator import SimulatorError
@@ -63,6 +63,11 @@ class _Battle:
 
 class _Worker:
     """One node process and the battles that live in it."""
+
+    process: subprocess.Popen[bytes]
+    stdin: IO[bytes]
+    stdout: IO[bytes]
+    stderr: IO[bytes]
 
     def __init__(self, index: int):
         self.index = index
@@ -213,12 +218,13 @@ class Pool:
             bufsize=0,
             start_new_session=True,  # Ctrl-C is for the parent, which closes the pool
         )
-        worker.stdin, worker.stdout = worker.process.stdin.fileno(), worker.process.stdout.fileno()
-        for fd in (worker.stdin, worker.stdout):
-            os.set_blocking(fd, False)
+        assert worker.process.stdin and worker.process.stdout
+        worker.stdin, worker.stdout = worker.process.stdin, worker.process.stdout
+        for pipe in (worker.stdin, worker.stdout):
+            os.set_blocking(pipe.fileno(), False)
             # Linux only, and only up to a limit: a worker need not stop while Python is busy elsewhere.
             with suppress(AttributeError, OSError):
-                fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._selector.register(worker.stdout, selectors.EVENT_READ, worker)
 
     def _reap(self, worker: _Worker) -> None:
@@ -226,9 +232,8 @@ class Pool:
         self._want_to_write(worker, False)
         worker.process.kill()
         worker.process.wait()
-        worker.process.stdin.close()
-        worker.process.stdout.close()
-        worker.stderr.close()
+        for file in (worker.stdin, worker.stdout, worker.stderr):
+            file.close()
 
     def _want_to_write(self, worker: _Worker, want: bool) -> None:
         if want and not worker.waiting_to_write:
@@ -240,7 +245,7 @@ class Pool:
     def _write(self, worker: _Worker) -> None:
         try:
             while worker.unsent:
-                del worker.unsent[: os.write(worker.stdin, worker.unsent)]
+                del worker.unsent[: os.write(worker.stdin.fileno(), worker.unsent)]
         except BlockingIOError:
             return self._want_to_write(worker, True)
         except BrokenPipeError:
@@ -260,7 +265,7 @@ class Pool:
 
     def _read(self, worker: _Worker, updates: list[Update]) -> None:
         try:
-            data = os.read(worker.stdout, READ_BYTES)
+            data = os.read(worker.stdout.fileno(), READ_BYTES)
         except BlockingIOError:
             return
         if not data:

