@@ -75,9 +75,12 @@ class MemberPlayer(Player):
         self.rooms: dict[str, _Room] = {}
 
     async def _handle_battle_message(self, split_messages: list[list[str]]) -> None:
-        room = self.rooms.setdefault(split_messages[0][0], _Room())
+        tag = split_messages[0][0]
+        if len(split_messages) > 1 and split_messages[1][1:2] == ["init"]:
+            self.rooms[tag] = _Room()
+        room = self.rooms.get(tag)  # None once the battle is over
         for line in split_messages[1:]:
-            if len(line) < 2 or line[1] == "t:":
+            if room is None or len(line) < 2 or line[1] == "t:":
                 continue
             if line[1] == "error":
                 self.invalid += line[2].startswith(("[Invalid choice]", "[Unavailable choice]"))

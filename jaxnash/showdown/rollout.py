@@ -24,7 +24,7 @@ from jaxnash.showdown.codec import observe, order
 from jaxnash.showdown.pool import Pool, Update
 from jaxnash.types import Member, Neural, Scripted, Trajectory
 
-BATCH = 64  # the one shape inference is padded to
+BATCH = 32  # the one shape inference is padded to; a batch costs what its rows cost, so small ones waste less
 WAIT = (True,) + (False,) * (NUM_ACTIONS - 1)
 
 
@@ -243,7 +243,7 @@ def play(
             continue
         queued = sum(map(len, queues.values()))
         # Half of the running battles wait for us while the simulator works on the other half.
-        enough = queued >= max(1, min(BATCH, len(running)) // 2)
+        enough = queued >= max(1, min(BATCH, len(running) // 2))
         if queued and (enough or flying == 0):
             infer(max(queues, key=lambda k: len(queues[k])))
             updates = pool.poll(timeout_s=0.0)

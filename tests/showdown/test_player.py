@@ -78,7 +78,7 @@ def test_simple_heuristics_beats_random_in_the_pool() -> None:
 
 
 def test_simple_heuristics_beats_random_on_the_server(server: Server) -> None:
-    """17 of 20 is what the slow test's 95 % falls below once in a hundred times; see it for the real bound."""
+    """A member that wins 95 % falls below 17 of 20 once in 60 times; the slow test has the real bound."""
     ours, _ = battles_on_server(
         MEMBERS["simple-heuristics"], MEMBERS["random"], 20, server, load_teams("train"), seed=2
     )
@@ -97,7 +97,7 @@ def test_simple_heuristics_wins_95_percent_of_200_on_the_server(server: Server) 
 
 
 def test_the_observation_is_what_the_codec_says() -> None:
-    """`neural_action` reads the record by `codec.observe` alone; two looks at one record are the same bytes."""
+    """Looking changes nothing: two observations of one record are the same bytes."""
     looked: list[bool] = []
 
     def choose(record, rng: random.Random) -> int:
