@@ -106,7 +106,7 @@ def _threat(own: array, other: array) -> float:
 
 
 def _standard_moves() -> dict[int, int]:
-    """Per type the plain move most met with: most power x accuracy without a price."""
+    """Per type the move of most power x accuracy that has no price (recoil, recharge, two turns, a lock)."""
     best: dict[int, int] = {}
     for move, power in enumerate(M["power"]):
         priced = any(M[name][move] for name in ("selfdestruct", "recharge", "charge", "recoil", "locks"))
@@ -204,6 +204,7 @@ def choose_simple_heuristics(record: BattleRecord, rng: random.Random) -> int:
 
     A random legal action where poke-env fails or its order is not legal; `record.extras["fallbacks"]` counts.
     """
+    state = random.getstate()
     random.seed(rng.getrandbits(64))  # poke-env draws from the global generator
     disabled = _POKE_ENV_LOG.disabled
     _POKE_ENV_LOG.disabled = True  # it warns of every Light Screen
@@ -215,6 +216,7 @@ def choose_simple_heuristics(record: BattleRecord, rng: random.Random) -> int:
     except Exception:  # poke-env asserts and looks up keys it does not have; a battle must go on
         pass
     finally:
+        random.setstate(state)
         _POKE_ENV_LOG.disabled = disabled
     record.extras["fallbacks"] = record.extras.get("fallbacks", 0) + 1
     return choose_random(record, rng)

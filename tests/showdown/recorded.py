@@ -105,6 +105,8 @@ class Scene:
             "active": False,
             "stats": {"atk": 200, "def": 201, "spa": 202, "spd": 202, "spe": 203},
             "moves": [to_id(move) for move in moves.split(",")],
+            "baseAbility": "none",
+            "item": "",
         }
 
     def lines(self, text: str) -> Scene:
