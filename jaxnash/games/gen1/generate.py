@@ -37,7 +37,7 @@ def generate(*, package: Path, node: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--package", type=Path, help="a pokemon-showdown folder (default: the bridge's own)")
     parser.add_argument("--node", help="a node program (default: the bridge's own)")
     args = parser.parse_args()

@@ -21,7 +21,7 @@ PSEUDO_MOVES = ("fight", "recharge")  # what Showdown offers besides the 165 mov
 STATS = ("atk", "def", "spc", "spe")
 BOOSTS = ("atk", "def", "spc", "spe", "acc", "eva")
 
-_DATA = json.loads(resources.files(__package__).joinpath("data.json").read_text(encoding="utf-8"))
+_DATA = json.loads(resources.files("jaxnash.games.gen1").joinpath("data.json").read_text(encoding="utf-8"))
 PACKAGE_VERSION: str = _DATA["package"]
 
 # Index 0 is "none or unknown" everywhere.
