@@ -80,17 +80,19 @@ POKEMON_COLUMNS: tuple[Column, ...] = (
     # unmodified. Own: exact. Opponent's: of its species at its level with full DVs and stat experience
     *_number(714, "stat_hp"),
     *_number(400, *(f"stat_{name}" for name in STATS)),
-    # volatiles shown by the protocol; 0 or 1
+    # Volatiles, 0 or 1, as the protocol shows them. All but trapping and trapped equal the simulator's own.
     *_number(1, "substitute", "reflect", "lightscreen", "mist", "focusenergy", "confusion", "leechseed"),
+    # trapping: what it last did was a partial trapping move that did not miss the foe still there (when
+    # that ends is hidden); trapped: the foe's. locked: by Thrash or Petal Dance. invulnerable: by Dig or Fly
     *_number(1, "recharge", "trapped", "trapping", "bide", "rage", "locked", "charging", "invulnerable"),
     *_number(1, "transformed"),
-    # counts
-    *_number(7, "sleep_turns"),  # turns seen lost to this sleep
-    *_number(1, "resting"),  # 1 if this sleep is by Rest
-    *_number(15, "toxic_turns"),  # poison damage seen while badly poisoned, 15 at most
-    *_number(7, "confusion_turns", "disable_turns"),  # times it tried to act under this effect
-    *_number(5, "lock_turns"),  # announced uses of the move it is locked into (trapping, Thrash, Rage, Bide)
-    *_number(5, "substitute_hits"),  # hits this substitute has taken
+    *_number(7, "sleep_turns"),  # actions shown lost to this sleep, 7 at most; kept on the bench
+    *_number(1, "resting"),  # 1 if this sleep is by Rest; kept on the bench
+    *_number(15, "toxic_turns"),  # Toxic's counter: losses shown to psn, brn, Leech Seed since, 15 at most
+    *_number(7, "confusion_turns"),  # times shown acting while confused, 7 at most
+    *_number(7, "disable_turns"),  # turns begun since it was disabled, 7 at most
+    *_number(5, "lock_turns"),  # uses in a row of trapping, Thrash, Petal Dance, Rage; or turns of Bide
+    *_number(5, "substitute_hits"),  # hits this substitute has taken and stood, 5 at most
     *_number(10, "turns_in"),  # turns begun since it came in, 10 at most
 )
 
