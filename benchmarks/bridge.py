@@ -51,8 +51,9 @@ class Played(NamedTuple):
     seconds: float
 
 
-def random_choice(request: str, rng: random.Random) -> str | None:
+def random_choice(request: str | None, rng: random.Random) -> str | None:
     """A legal choice at random, None for a side that waits."""
+    assert request is not None
     asked = orjson.loads(request)
     if "wait" in asked:
         return None
