@@ -70,9 +70,8 @@ POKEMON_COLUMNS: tuple[Column, ...] = (
     *_category("status", "status"),
     *_category("move", "move1", "move2", "move3", "move4"),  # known ones, in alphabetical order of id
     *_category("move", "last_move", "disabled"),  # last_move: announced since it came in
-    *_number(
-        1000, "pp1", "pp2", "pp3", "pp4"
-    ),  # left, floor of 1000ths of the maximum; opponent's: by uses seen
+    # left, floor of 1000ths of the move's maximum, 1000 at most; opponent's: inferred from uses seen
+    *_number(1000, "pp1", "pp2", "pp3", "pp4"),
     *_number(1000, "hp"),  # own: ceil of 1000ths; opponent's: 10 x the percentage shown
     *_number(100, "level"),
     *_number(1, "active", "revealed", "fainted"),  # revealed: the other side has seen it
@@ -80,7 +79,8 @@ POKEMON_COLUMNS: tuple[Column, ...] = (
     # unmodified. Own: exact. Opponent's: of its species at its level with full DVs and stat experience
     *_number(714, "stat_hp"),
     *_number(400, *(f"stat_{name}" for name in STATS)),
-    # Volatiles, 0 or 1, as the protocol shows them. All but trapping and trapped equal the simulator's own.
+    # Volatiles, 0 or 1, as the protocol shows them. Those but trapping and trapped were the simulator's own in
+    # every decision compared.
     *_number(1, "substitute", "reflect", "lightscreen", "mist", "focusenergy", "confusion", "leechseed"),
     # trapping: what it last did was a partial trapping move that did not miss the foe still there (when
     # that ends is hidden); trapped: the foe's. locked: by Thrash or Petal Dance. invulnerable: by Dig or Fly
@@ -98,9 +98,7 @@ POKEMON_COLUMNS: tuple[Column, ...] = (
 
 FIELD_COLUMNS: tuple[Column, ...] = (
     *_number(100, "turn"),
-    *_number(
-        1, "forced_switch", "single", "waiting"
-    ),  # single: no choice of move (recharge, fight, locked in)
+    *_number(1, "forced_switch", "single", "waiting"),  # single: no choice of move (recharge, fight, locked)
     *_number(1, "cannot_switch"),
     *_number(6, "own_alive", "opponent_alive", "own_revealed", "opponent_revealed"),
     # for the Sleep and Freeze clauses: alive, asleep but not by Rest; alive and frozen
