@@ -79,8 +79,8 @@ POKEMON_COLUMNS: tuple[Column, ...] = (
     # unmodified. Own: exact. Opponent's: of its species at its level with full DVs and stat experience
     *_number(714, "stat_hp"),
     *_number(400, *(f"stat_{name}" for name in STATS)),
-    # Volatiles, 0 or 1, as the protocol shows them. Those but trapping and trapped were the simulator's own in
-    # every decision compared.
+    # Volatiles, 0 or 1, as the protocol shows them. Those but trapping and trapped were the simulator's own
+    # in every decision compared.
     *_number(1, "substitute", "reflect", "lightscreen", "mist", "focusenergy", "confusion", "leechseed"),
     # trapping: what it last did was a partial trapping move that did not miss the foe still there (when
     # that ends is hidden); trapped: the foe's. locked: by Thrash or Petal Dance. invulnerable: by Dig or Fly
