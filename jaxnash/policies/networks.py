@@ -43,6 +43,7 @@ class MLP(nn.Module):
 def _mlp_policy(observation_size: int, actions: int, hidden: tuple[int, ...]) -> Policy:
     module = MLP(actions, hidden)
 
+    @jax.jit  # Flax initialises one operation at a time, which would compile each
     def init(key: Key) -> Params:
         return module.init(key, jnp.zeros((1, observation_size), jnp.float32))
 
@@ -125,6 +126,7 @@ class TokenNetwork(nn.Module):
 def _token_policy(width: int, layers: int, heads: int, mlp: int) -> Policy:
     module = TokenNetwork(width, layers, heads, mlp)
 
+    @jax.jit  # Flax initialises one operation at a time, which would compile each
     def init(key: Key) -> Params:
         pokemon = jnp.zeros((1, 2 * layout.TEAM, len(layout.POKEMON_COLUMNS)), jnp.int16)
         return module.init(

@@ -219,7 +219,9 @@ def _plain(tree: PyTree) -> Any:
 def _as(template: Any, leaf: np.ndarray) -> Any:
     """A read leaf in the kind of its template."""
     if _is_key(template):
-        return jax.random.wrap_key_data(jnp.asarray(leaf), impl=jax.random.key_impl(template))
+        impls: list[Any] = []  # only a traced key tells its kind where the template is abstract
+        jax.eval_shape(lambda key: impls.append(jax.random.key_impl(key)), template)
+        return jax.random.wrap_key_data(jnp.asarray(leaf), impl=impls[0])
     if isinstance(template, (bool, int, float)):
         return type(template)(leaf)
     return leaf if isinstance(template, (np.ndarray, np.generic)) else jnp.asarray(leaf)
