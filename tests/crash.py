@@ -1,7 +1,6 @@
-"""Runs the main job and kills a process at a chosen moment: `python -m tests.crash WHAT WHERE N -- args`.
+"""Runs the main job and kills its process at a chosen moment: `python -m tests.crash WHERE N -- args`.
 
-WHAT is `self` (kill -9 of this process) or `worker` (kill -9 of its first simulator process); WHERE is
-`module:function` (or `module:Class.function`); N says at which call of it.
+WHERE is `module:function` (or `module:Class.function`); N says before which call of it.
 """
 
 from __future__ import annotations
@@ -11,20 +10,15 @@ import os
 import runpy
 import signal
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-import jaxnash.showdown.pool as pool_module
+SCRIPT = Path(__file__).parents[1] / "experiments" / "psro_gen1ou.py"
 
 
-def main() -> None:
-    what, where, count = sys.argv[1:4]
-    pools: list[pool_module.Pool] = []
-    start = pool_module.Pool.__init__
-
-    def remember(self, *args, **kwargs):
-        pools.append(self)
-        start(self, *args, **kwargs)
-
-    pool_module.Pool.__init__ = remember  # type: ignore[method-assign]
+def at_call(where: str, count: int, act: Callable[[], Any], *, patch: Callable[..., None] = setattr) -> None:
+    """Call `act` before the `count`-th call of the function named by `where`."""
     module, _, path = where.partition(":")
     owner = importlib.import_module(module)
     *parents, name = path.split(".")
@@ -33,19 +27,21 @@ def main() -> None:
     real = getattr(owner, name)
     calls = 0
 
-    def fatal(*args, **kwargs):
+    def counted(*args: Any, **kwargs: Any) -> Any:
         nonlocal calls
         calls += 1
-        if calls == int(count):
-            os.kill(os.getpid() if what == "self" else pools[0].pids[0], signal.SIGKILL)
+        if calls == count:
+            act()
         return real(*args, **kwargs)
 
-    setattr(owner, name, fatal)
-    script = os.path.join(
-        os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "experiments", "psro_gen1ou.py"
-    )
-    sys.argv = [script, *sys.argv[5:]]
-    runpy.run_path(script, run_name="__main__")
+    patch(owner, name, counted)
+
+
+def main() -> None:
+    where, count, _, *arguments = sys.argv[1:]
+    at_call(where, int(count), lambda: os.kill(os.getpid(), signal.SIGKILL))
+    sys.argv = [str(SCRIPT), *arguments]
+    runpy.run_path(str(SCRIPT), run_name="__main__")
 
 
 if __name__ == "__main__":

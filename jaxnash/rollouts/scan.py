@@ -88,17 +88,13 @@ def scan_rollout(game: Game, *, length: int, batch: int) -> Callable[..., Trajec
             action = game.actions.mode(head) if player.greedy else jax.vmap(game.actions.sample)(keys, head)
             return action, game.actions.log_prob(head, action), value, carry
 
-        def play_all(now: _Now):
+        def one(now: _Now, _):
             keys = episode_keys(now.episode)
-            here = _fold(jax.vmap(jax.random.fold_in)(_fold(keys, 100), now.turn), 0)
+            here = jax.vmap(jax.random.fold_in)(_fold(keys, 100), now.turn)
             choices = [drawn(keys, seat) for seat in range(len(players))]
             out = [play(seat, now, _fold(here, 1 + seat), choices[seat]) for seat in range(len(players))]
             action, log_prob, value = (jnp.stack(part, axis=1) for part in list(zip(*out))[:3])
             carries = tuple(part[3] for part in out)
-            return here, action, log_prob, value, carries, jnp.stack(choices, axis=1) + ids
-
-        def one(now: _Now, _):
-            here, action, log_prob, value, carries, member = play_all(now)
             state = jax.vmap(game.step)(_fold(here, 0), now.state, action)
             after = jax.vmap(game.observe)(state)
             ended = after.terminated | after.truncated
@@ -115,8 +111,8 @@ def scan_rollout(game: Game, *, length: int, batch: int) -> Callable[..., Trajec
                 truncated=seen(after.truncated[:, None]),
                 reset=seen(now.reset[:, None]),
                 first_carry=(),
-                bootstrap_value=(),
-                member=member,
+                bootstrap_value=jnp.where(now.step.active, value, now.last_value),
+                member=jnp.stack(choices, axis=1) + ids,
                 episode_id=seen((now.episode * batch + rows)[:, None]),
                 valid=seen(jnp.ones((batch, 1), bool)),
             )
@@ -133,7 +129,7 @@ def scan_rollout(game: Game, *, length: int, batch: int) -> Callable[..., Trajec
                 episode=episode,
                 turn=jnp.where(ended, 0, now.turn + 1),
                 carries=carries,
-                last_value=jnp.where(now.step.active, value, now.last_value),
+                last_value=row.bootstrap_value,
             )
             return following, row
 
@@ -148,11 +144,12 @@ def scan_rollout(game: Game, *, length: int, batch: int) -> Callable[..., Trajec
             carries=carries,
             last_value=jnp.zeros((batch, len(players)), jnp.float32),
         )
-        last, rows_ = jax.lax.scan(one, now, length=length)
-        value = jnp.where(last.step.active, play_all(last)[3], last.last_value)
-        return rows_._replace(
+        # one step more than is kept, for the values after the last
+        steps = jax.lax.scan(one, now, length=length + 1)[1]
+        kept = jax.tree.map(lambda leaf: leaf[:-1], steps)
+        return kept._replace(
             first_carry=jax.tree.map(lambda *leaves: jnp.stack(leaves, axis=1), *carries),
-            bootstrap_value=jnp.where(last.reset[:, None], 0.0, value),
+            bootstrap_value=jnp.where(steps.reset[-1], 0.0, steps.bootstrap_value[-1]),
         )
 
     def rollout(

@@ -1,4 +1,4 @@
-"""What a best response clones: decisions of winners, a share w of them from this iteration's collection."""
+"""What a best response clones: recorded decisions, a share w of them from this iteration's collection."""
 
 from __future__ import annotations
 
@@ -13,18 +13,22 @@ from jaxnash.learners import offline
 from jaxnash.showdown.matches import Decisions
 from jaxnash.types import JaxnashError
 
+CLONED = np.array([0.0, 0.25, 1.0])  # what a decision weighs that led to a loss, a draw, a win
 CHUNK = 8192  # decisions of one call of the learner, which shuffles them into minibatches
 
 
 class Cloning:
-    """Chunks of winners' decisions, a share w of them from the collection; `share` is the observed one."""
+    """Chunks of decisions, a share w of them from the collection; `share` is the observed one.
+
+    Winners teach the policy what to do (a draw weighs a quarter), both sides what a position is worth.
+    """
 
     def __init__(self, collected: Decisions | None, earlier: Decisions | None, *, weight: float, path: tuple):
-        sources = [winners(d) for d in (collected, earlier)]
+        sources = [collected, earlier]
         share = [weight, 1.0 - weight]
         share = [s if d is not None else 0.0 for s, d in zip(share, sources)]
         if not any(share):
-            raise JaxnashError("no decisions of winners to clone: raise --collection-battles")
+            raise JaxnashError("no decisions to clone: raise --collection-battles")
         self._sources, self._path = sources, path
         total = sum(len(d.action) for d in sources if d is not None)
         self._counts = [round(total * s / sum(share)) for s in share]
@@ -53,22 +57,17 @@ class Cloning:
         ]
         joined: Decisions = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
         missing = CHUNK - len(rows)
-        weight = np.where(joined.result == 1.0, 1.0, 0.25).astype(np.float32)
         padded = jax.tree.map(
             lambda leaf: np.concatenate([leaf, np.repeat(leaf[:1], missing, axis=0)]) if missing else leaf,
             joined,
         )
+        known = np.arange(CHUNK) < len(rows)
+        choice = padded.legal.sum(axis=1) > 1
         return offline.Samples(
             obs=Observation(*padded.obs),
             legal=padded.legal,
             action=padded.action.astype(np.int32),
-            weight=np.concatenate([weight, np.zeros(missing, np.float32)]),
+            weight=(known * choice * CLONED[np.round(2 * padded.result).astype(int)]).astype(np.float32),
+            target=(2 * padded.result - 1).astype(np.float32),
+            value_weight=known.astype(np.float32),
         )
-
-
-def winners(decisions: Decisions | None) -> Decisions | None:
-    """Decisions of seats that won or drew (a draw weighs a quarter), where there was something to decide."""
-    if decisions is None:
-        return None
-    keep = (decisions.result >= 0.5) & (decisions.legal.sum(axis=1) > 1)
-    return jax.tree.map(lambda leaf: leaf[keep], decisions) if keep.any() else None

@@ -168,8 +168,9 @@ class League:
             capacity=knobs.oracle_battles * 128, minibatch=knobs.batch_size, gamma=GAMMA,
         )  # fmt: skip
         clone = offline.cloning(
-            policy, adam(knobs.learning_rate), actions=Categorical(NUM_ACTIONS), minibatch=knobs.batch_size
-        )
+            policy, adam(knobs.learning_rate), actions=Categorical(NUM_ACTIONS), minibatch=knobs.batch_size,
+            value=0.5,
+        )  # fmt: skip
         steps = knobs.oracle_epochs + knobs.oracle_updates
         with self.display.phase("training", f"{iteration}: best response", total=steps) as advance:
             result = best_response(

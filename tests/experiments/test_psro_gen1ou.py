@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +13,11 @@ from pathlib import Path
 import pytest
 
 from jaxnash.runs.run import compare_runs, read_json
+from jaxnash.showdown.pool import Pool
+from tests import crash
 
 ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "experiments" / "psro_gen1ou.py"
 TINY = [
     *("--members", "random", "max-base-power", "grunt"),
     *("--iterations", "1", "--battles-per-matchup", "4", "--collection-battles", "8"),
@@ -23,18 +28,28 @@ TINY = [
 ]
 
 
-def execute(*arguments: str, prefix: tuple[str, ...] = ("experiments/psro_gen1ou.py",), cwd: Path = ROOT):
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, *(str(ROOT / p) if p.endswith(".py") else p for p in prefix), *arguments]
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=280)
+def run_here(*arguments: str) -> None:
+    """The main job in this process, so that what is compiled stays compiled."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["psro_gen1ou.py", *arguments])
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+
+
+def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Its one line on stderr; exit code 2, nothing else."""
+    with pytest.raises(SystemExit) as stop:
+        run_here(*arguments)
+    told = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert "Traceback" not in told and len(told.strip().splitlines()) == 1, told
+    return told
 
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory) -> Path:
     """A run without interruption."""
     run_dir = tmp_path_factory.mktemp("straight") / "run"
-    done = execute(*TINY, "--run-dir", str(run_dir))
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_here(*TINY, "--run-dir", str(run_dir))
     return run_dir
 
 
@@ -109,31 +124,36 @@ def test_kill_9_of_the_whole_process_then_resume(moment: str, straight: Path, tm
     where, count = MOMENTS[moment]
     run_dir = tmp_path / "run"
     arguments = [*TINY, "--run-dir", str(run_dir)]
-    killed = execute("self", where, str(count), "--", *arguments, prefix=("-m", "tests.crash"))
-    assert killed.returncode == -9, killed.stderr[-3000:]
+    command = [sys.executable, "-m", "tests.crash", where, str(count), "--", *arguments]
+    killed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr[-3000:]
     assert not (run_dir / "psro_summary.json").exists()
-    resumed = execute(*arguments, "--resume")
-    assert resumed.returncode == 0, resumed.stderr[-3000:]
+    run_here(*arguments, "--resume")
     assert compare_runs(straight, run_dir) == []
 
 
 @pytest.mark.parametrize("moment", ["tournament", "collection", "training"])
-def test_kill_9_of_a_simulator_process_changes_nothing(moment: str, straight: Path, tmp_path: Path) -> None:
+def test_kill_9_of_a_simulator_process_changes_nothing(
+    moment: str,
+    straight: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     where, count = MOMENTS[moment]
-    run_dir = tmp_path / "run"
-    survived = execute(
-        "worker", where, str(count), "--", *TINY, "--run-dir", str(run_dir), prefix=("-m", "tests.crash")
-    )
-    assert survived.returncode == 0, survived.stderr[-3000:]
-    assert "restart" in survived.stdout + survived.stderr
-    assert compare_runs(straight, run_dir) == []
+    pools: list[Pool] = []
+    start = Pool.__init__
+    monkeypatch.setattr(Pool, "__init__", lambda self, **kw: (pools.append(self), start(self, **kw))[1])
+    crash.at_call(where, count, lambda: os.kill(pools[0].pids[0], signal.SIGKILL), patch=monkeypatch.setattr)
+    run_here(*TINY, "--run-dir", str(tmp_path / "run"))
+    assert pools[0].restarts == 1
+    assert "restart" in capsys.readouterr().out
+    assert compare_runs(straight, tmp_path / "run") == []
 
 
 def test_workers_and_parallel_battles_change_nothing(straight: Path, tmp_path: Path) -> None:
-    run_dir = tmp_path / "run"
-    done = execute(*TINY, "--workers", "2", "--parallel-battles", "3", "--run-dir", str(run_dir))
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert compare_runs(straight, run_dir) == []
+    run_here(*TINY, "--workers", "2", "--parallel-battles", "3", "--run-dir", str(tmp_path / "run"))
+    assert compare_runs(straight, tmp_path / "run") == []
 
 
 @pytest.mark.parametrize(
@@ -146,28 +166,27 @@ def test_workers_and_parallel_battles_change_nothing(straight: Path, tmp_path: P
         (("--init-checkpoint", "nowhere/checkpoint"), "nowhere/checkpoint"),
         (("--battles-per-matchup", "3"), "--battles-per-matchup"),
         (("--model-size", "gigantic"), "gigantic"),
+        (("--resume",), "nothing to resume"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_2(arguments, said: str, tmp_path: Path) -> None:
-    done = execute(*TINY, *arguments, "--run-dir", str(tmp_path / "run"))
-    assert done.returncode == 2
-    assert said in done.stderr and "Traceback" not in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+def test_bad_input_is_one_line_and_exit_code_2(arguments, said: str, tmp_path: Path, capsys) -> None:
+    assert said in fails(capsys, *TINY, *arguments, "--run-dir", str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
 
 
-def test_a_run_directory_of_another_configuration_is_left_alone(straight: Path) -> None:
+def test_a_run_directory_of_another_configuration_is_left_alone(straight: Path, capsys) -> None:
     before = (straight / "config.json").read_bytes()
-    done = execute(*TINY, "--run-dir", str(straight))
-    assert done.returncode == 2 and "--resume" in done.stderr
-    done = execute(*TINY, "--seed", "4", "--run-dir", str(straight), "--resume")
-    assert done.returncode == 2 and "seed" in done.stderr
+    assert "--resume" in fails(capsys, *TINY, "--run-dir", str(straight))
+    assert "seed" in fails(capsys, *TINY, "--seed", "4", "--run-dir", str(straight), "--resume")
     assert (straight / "config.json").read_bytes() == before
 
 
-def test_help_lists_every_knob() -> None:
-    done = execute("--help")
+def test_help_lists_every_knob(capsys) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run_here("--help")
+    told = capsys.readouterr().out
     knobs = """iterations battles-per-matchup collection-battles oracle-epochs oracle-updates batch-size
         learning-rate collected-weight parallel-battles workers battle-format team-set eval-team-set
         model-size init-checkpoint add-member opponent seed run-dir resume greedy""".split()  # noqa: SIM905
-    assert done.returncode == 0
-    assert [k for k in knobs if f"--{k}" not in done.stdout] == []
+    assert stop.value.code == 0
+    assert [k for k in knobs if f"--{k}" not in told] == []

@@ -90,3 +90,22 @@ def test_weights_decide_between_teachers_who_disagree():
     state, _ = ours.update(jax.random.key(0), ours.init(jax.random.key(0)), data)
     head, _, _ = POLICY.apply(state.params, obs[:1], legal[:1], (), None)
     np.testing.assert_allclose(jax.nn.softmax(head)[0], [0.75, 0.25, 0, 0], atol=0.02)
+
+
+def test_losers_teach_the_value_and_not_the_action():
+    data = recorded(512)
+    target = np.tanh(data.obs.sum(axis=1)).astype(np.float32)
+    lost = np.arange(512) % 2 == 1
+    data = data._replace(
+        weight=np.where(lost, 0, 1).astype(np.float32), target=target, value_weight=np.ones(512, np.float32)
+    )
+    other = data._replace(action=np.where(lost, data.legal.argmax(axis=1), data.action).astype(np.int32))
+    ours = learner(epochs=30, value=0.5)
+    state = ours.init(jax.random.key(0))
+    one, metrics = ours.update(jax.random.key(1), state, data)
+    two, _ = ours.update(jax.random.key(1), state, other)
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
+        assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
+    _, value, _ = POLICY.apply(ours.policy(one), data.obs, data.legal, (), None)
+    assert np.mean((value - target)[lost] ** 2) < 0.1 * target.var()
+    assert int(metrics["samples"]) == 512 and float(metrics["value_loss"]) < 0.1
