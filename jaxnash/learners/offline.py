@@ -68,7 +68,7 @@ def cloning(
 
     @jax.jit
     def update(key: Key, state: State, data: Samples) -> tuple[State, dict[str, Array]]:
-        first, real = state.steps, data.weight > 0
+        first, real = state.steps, jnp.greater(data.weight, 0)
         if value:
             real |= data.value_weight > 0
 

@@ -16,7 +16,7 @@ from jaxnash.types import Array, JaxnashError, Key, Member, Neural, PyTree, Scri
 class _Seat(NamedTuple):
     """What is static about a seat: which functions play it."""
 
-    member: tuple[Any, ...] | None  # (initial_carry, apply) of a policy
+    policy: tuple[Callable[..., Any], ...]  # (initial_carry, apply), empty for a scripted member
     choose: Callable[..., Any] | None
     greedy: bool
 
@@ -69,14 +69,13 @@ def scan_rollout(game: Game, *, length: int, batch: int) -> Callable[..., Trajec
 
         def play(seat: int, now: _Now, keys: Key, choice: Array):
             player = players[seat]
-            view = TimeStep(
-                *(jax.tree.map(lambda leaf: leaf[:, seat], field) for field in now.step[:4]), *now.step[4:]
-            )
-            if player.member is None:
+            obs, legal, active, reward = jax.tree.map(lambda leaf: leaf[:, seat], tuple(now.step[:4]))
+            view = TimeStep(obs, legal, active, reward, now.step.terminated, now.step.truncated)
+            if player.choose is not None:
                 action = jax.vmap(player.choose)(view, keys)
                 nothing = jnp.zeros(batch, jnp.float32)
                 return jnp.where(view.active, action, 0), nothing, nothing, now.carries[seat]
-            apply = player.member[1]
+            apply = player.policy[1]
             inputs = (view.obs, view.legal, now.carries[seat], now.reset)
             if mixtures[seat] is None:
                 head, value, carry = apply(params[seat], *inputs)
@@ -97,7 +96,7 @@ def scan_rollout(game: Game, *, length: int, batch: int) -> Callable[..., Trajec
             carries = tuple(part[3] for part in out)
             state = jax.vmap(game.step)(_fold(here, 0), now.state, action)
             after = jax.vmap(game.observe)(state)
-            ended = after.terminated | after.truncated
+            ended = jnp.logical_or(after.terminated, after.truncated)
             seen = partial(jnp.broadcast_to, shape=now.step.active.shape)
             row = Trajectory(
                 obs=now.step.obs,
@@ -134,7 +133,7 @@ def scan_rollout(game: Game, *, length: int, batch: int) -> Callable[..., Trajec
             return following, row
 
         state = start(episode_keys(jnp.zeros(batch, jnp.int32)))
-        carries = tuple(() if seat.member is None else seat.member[0](batch) for seat in players)
+        carries = tuple(seat.policy[0](batch) if seat.policy else () for seat in players)
         now = _Now(
             state=state,
             step=jax.vmap(game.observe)(state),
@@ -178,5 +177,5 @@ def _static(member: Member) -> _Seat:
     if isinstance(member, Neural):
         return _Seat((member.policy.initial_carry, member.policy.apply), None, member.greedy)
     if isinstance(member, Scripted):
-        return _Seat(None, member.choose, False)
+        return _Seat((), member.choose, False)
     raise JaxnashError(f"{member.name} plays on a server; only neural and scripted members play in a scan")
