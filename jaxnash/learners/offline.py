@@ -68,9 +68,9 @@ def cloning(
 
     @jax.jit
     def update(key: Key, state: State, data: Samples) -> tuple[State, dict[str, Array]]:
-        first, real = state.steps, jnp.greater(data.weight, 0)
+        first, real = state.steps, data.weight > 0
         if value:
-            real |= data.value_weight > 0
+            real |= jnp.asarray(data.value_weight) > 0
 
         def step(carry: tuple[State, dict], rows: Array, present: Array) -> tuple[State, dict]:
             state, totals = carry
