@@ -116,15 +116,20 @@ class League:
         return [Pair(0, 1 + int(k), pair.key) for k, pair in zip(drawn, keys)]
 
     def collect(self, iteration: int, population: Sequence[Member], mixture: np.ndarray) -> Path:
-        """The iteration's battles for cloning: every member in turn against draws from the mixture."""
+        """The iteration's battles for cloning: each teacher in turn against draws from the mixture.
+
+        Teachers are the population and the scripted members (the same where the scripts are its start).
+        """
+        names = {member.name for member in population}
+        teachers = [*population, *(scripted(name) for name in self.knobs.members if name not in names)]
         count = self.knobs.collection_battles // 2
         drawn = draw_opponents(mixture, self.knobs.seed, "opponent", "collect", iteration, n=count)
         keys = pair_keys(0, 0, count, self.knobs.seed, "collect", iteration)
-        pairs = [Pair(p % len(population), int(k), keys[p].key) for p, k in enumerate(drawn)]
+        pairs = [Pair(p % len(teachers), int(k), keys[p].key) for p, k in enumerate(drawn)]
         folder = self.folder(iteration) / "br_trajectories" / self.knobs.battle_format
         self.played(
-            folder, population, pairs, "collection", f"{iteration}: collecting against the mixture",
-            record=range(len(population)),
+            folder, teachers, pairs, "collection", f"{iteration}: collecting against the mixture",
+            record=range(len(teachers)),
         )  # fmt: skip
         return folder
 

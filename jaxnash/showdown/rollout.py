@@ -209,7 +209,8 @@ def play(
             else:
                 queues[index].append((state, seat, observe(rec), rec.legal, key))
 
-    def infer(index: int) -> None:
+    def infer(index: int) -> tuple[list, Any]:
+        """Hand one member's oldest decisions to XLA, which works on them while the simulator is served."""
         queue = queues[index]
         rows, queues[index] = queue[:BATCH], queue[BATCH:]
         pokemon = np.zeros((BATCH, *rows[0][2].pokemon.shape), np.int16)
@@ -222,12 +223,16 @@ def play(
             legal[i] = mask
             keys[i] = key
         act, params, greedy = acts[index]
-        out = act(params, Observation(pokemon, field), legal, keys.view(np.uint32).reshape(BATCH, 2), greedy)
+        words = keys.view(np.uint32).reshape(BATCH, 2)
+        return rows, act(params, Observation(pokemon, field), legal, words, greedy)
+
+    def finish(rows: list, out: Any) -> None:
         actions, log_probs, values = (np.asarray(x).tolist() for x in out)
         for (state, seat, obs, _, _), action, log_prob, value in zip(rows, actions, log_probs, values):
             decided(state, seat, action, log_prob, value, obs)
 
     kept = frozenset(record)
+    inferring: tuple[list, Any] | None = None
     while True:
         while len(running) < parallel and (battle := next(source, None)) is not None:
             keep = (battle.seats[0] in kept, battle.seats[1] in kept)
@@ -244,13 +249,14 @@ def play(
         queued = sum(map(len, queues.values()))
         # Half of the running battles wait for us while the simulator works on the other half.
         enough = queued >= max(1, min(BATCH, len(running) // 2))
-        if queued and (enough or flying == 0):
-            infer(max(queues, key=lambda k: len(queues[k])))
-            updates = pool.poll(timeout_s=0.0)
-        else:
-            updates = pool.poll(timeout_s=None)
+        if inferring is None and queued and (enough or flying == 0):
+            inferring = infer(max(queues, key=lambda k: len(queues[k])))
+        updates = pool.poll(timeout_s=None if inferring is None else 0.0)
         for update in updates:
             handle(update)
+        if inferring is not None and (not updates or inferring[1][0].is_ready()):
+            finish(*inferring)
+            inferring = None
 
 
 def potential(obs: Observation) -> np.ndarray:
