@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -16,10 +17,10 @@ from jaxnash.games.gen1.layout import NUM_ACTIONS
 from jaxnash.learners import offline
 from jaxnash.learners import ppo as ppo_learner
 from jaxnash.policies.spec import build, token_spec
-from jaxnash.psro.gaps import oracle_gap
+from jaxnash.psro.gaps import against, oracle_gap
 from jaxnash.psro.members import draw_opponents
 from jaxnash.psro.oracles import BestResponse, Schedule, Store, best_response, jax_key
-from jaxnash.psro.tournament import Cell, cell_from_scores, interval, winrate
+from jaxnash.psro.tournament import Cell, Table, cell_from_scores, interval, payoffs, winrate
 from jaxnash.runs.checkpoint import restore, restore_state, save_state
 from jaxnash.runs.cloning import Cloning
 from jaxnash.runs.display import Display
@@ -136,18 +137,18 @@ class League:
     # -- training --------------------------------------------------------------------------------------
 
     def oracle(
-        self, iteration: int, population: tuple[Member, ...], mixture: np.ndarray, table: Any
+        self, iteration: int, population: tuple[Member, ...], mixture: np.ndarray, table: Table
     ) -> tuple[Neural, dict[str, Any]]:
         """`oracle` of `psro.loop`: collect, clone, improve by PPO, choose on validation, then test."""
-        del table
         knobs, name = self.knobs, f"br_{iteration}"
         folder = self.folder(iteration) / "br_training" / name
         collected = read_decisions(self.collect(iteration, population, mixture))
         earlier = self.earlier(iteration)
         start, policy, spec = self.initial(iteration, population)
         data = Cloning(
-            collected, earlier, weight=knobs.collected_weight, path=(knobs.seed, "clone", iteration)
-        )
+            collected, earlier, weight=knobs.collected_weight, payoff=strengths(table, mixture),
+            path=(knobs.seed, "clone", iteration),
+        )  # fmt: skip
 
         def candidate(params: Any, greedy: bool = False) -> Neural:
             return Neural(name, policy, params, spec, greedy)
@@ -287,6 +288,12 @@ class League:
             )
             for k, rival in enumerate(rivals)
         }
+
+
+def strengths(table: Table, mixture: np.ndarray) -> dict[str, float]:
+    """Each member's payoff against the mixture on the table; 0 for one that the table does not know."""
+    known = dict(zip(table.names, against(payoffs(table), mixture).tolist()))
+    return collections.defaultdict(float, known)
 
 
 def row_of_cell(cell: Cell) -> dict[str, Any]:

@@ -130,25 +130,26 @@ class Decisions(NamedTuple):
     action: np.ndarray
     battle: np.ndarray  # i32[N]
     result: np.ndarray  # f32[N] in {0, 1/2, 1}
+    member: np.ndarray  # str[N], who decided
 
 
 def read_decisions(folder: Path) -> Decisions | None:
     """All decisions of the complete chunks in `folder`; None when there are none."""
-    files = [f.with_suffix(".npz") for f in sorted(folder.glob("battles_*.jsonl"))]
     parts = []
-    for file in files:
-        with np.load(file) as data:
-            parts.append({k: data[k] for k in data.files})
-    parts = [p for p in parts if len(p["action"])]
+    for rows in sorted(folder.glob("battles_*.jsonl")):
+        with np.load(rows.with_suffix(".npz")) as data:
+            part = {k: data[k] for k in data.files}
+        if len(part["action"]):
+            found = [orjson.loads(line) for line in rows.read_bytes().splitlines()]
+            who = np.array([row["members"] for row in found])
+            part["member"] = who[part["battle"] - found[0]["battle"], part.pop("seat")]
+            parts.append(part)
     if not parts:
         return None
     join = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
     return Decisions(
         obs=Observation(join["pokemon"], join["field"]),
-        legal=join["legal"],
-        action=join["action"],
-        battle=join["battle"],
-        result=join["result"],
+        **{name: join[name] for name in Decisions._fields[1:]},
     )
 
 
