@@ -18,7 +18,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,10 +36,36 @@ from jaxnash.showdown.teams import load_teams
 
 HERE = Path(__file__).parent
 TURN_LIMIT = 300
-PolicyRow = tuple[str, Callable[[int], tuple[int, float]]]
-POLICY_ROWS: list[
-    PolicyRow
-] = []  # further policies through the pool: (name, workers -> (decisions, seconds))
+PolicyRow = tuple[str, Callable[[int], tuple[int, float]]]  # a name, and workers -> (decisions, seconds)
+
+
+def tiny_policy(battles: int) -> Callable[[int], tuple[int, float]]:
+    """Self-play of a fresh network of size tiny (d64, 2 layers), both seats observed and inferred."""
+
+    def play_with(workers: int) -> tuple[int, float]:
+        import jax
+
+        from jaxnash.policies.spec import build, token_spec
+        from jaxnash.showdown.matches import battles_of, pair_keys
+        from jaxnash.showdown.rollout import play
+        from jaxnash.types import Neural
+
+        spec = token_spec("tiny")
+        policy = build(spec)
+        net = Neural("tiny", policy, policy.init(jax.random.key(0)), spec)
+        games = [
+            b._replace(seats=(0, 0))
+            for b in battles_of(pair_keys(0, 1, battles // 2, "bench"), load_teams("train"))
+        ]
+        with Pool(workers=workers, turn_limit=TURN_LIMIT) as pool:
+            list(play(pool, [net], games[:8]))  # compiles, and starts node
+            began = time.perf_counter()
+            outcomes = list(play(pool, [net], games))
+            seconds = time.perf_counter() - began
+        assert sum(sum(o.invalid) for o in outcomes) == 0
+        return sum(sum(o.decisions) for o in outcomes), seconds
+
+    return play_with
 
 
 class Played(NamedTuple):
@@ -228,7 +254,7 @@ class Bridge:
     """write the results to benchmarks/results/bridge.json"""
 
 
-def run(config: Bridge, *, policy_rows: list[PolicyRow] = POLICY_ROWS) -> dict[str, Any]:
+def run(config: Bridge, *, policy_rows: Sequence[PolicyRow] = ()) -> dict[str, Any]:
     """Times all rows in each of the rounds, prints the table and returns what it says."""
     rates: dict[str, list[float]] = {}
 
@@ -277,7 +303,7 @@ def run(config: Bridge, *, policy_rows: list[PolicyRow] = POLICY_ROWS) -> dict[s
 
 def run_from_command_line(config: tyro.conf.OmitArgPrefixes[Bridge] = Bridge()) -> None:
     """The Showdown bridge against node alone and poke-env over the server."""
-    run(config)
+    run(config, policy_rows=[("d64", tiny_policy(config.battles))])
 
 
 def _show(result: dict[str, Any]) -> None:

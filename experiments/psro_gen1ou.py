@@ -20,6 +20,7 @@ from jaxnash.psro.gaps import OracleGap, analysis
 from jaxnash.psro.loop import PSROState, loop
 from jaxnash.psro.members import Entry, population_to_json
 from jaxnash.psro.tournament import to_csv, to_json
+from jaxnash.runs.checkpoint import restore
 from jaxnash.runs.cli import main as cli
 from jaxnash.runs.display import Display
 from jaxnash.runs.gen1ou import League, estimate
@@ -38,6 +39,7 @@ from jaxnash.runs.run import (
 from jaxnash.runs.stages import STAGES
 from jaxnash.showdown.pool import Pool
 from jaxnash.showdown.simulator import cache_dir, check_format, install
+from jaxnash.showdown.teams import load_teams
 from jaxnash.types import JaxnashError, Member, Neural
 
 SMOKE = {
@@ -70,7 +72,10 @@ def run(knobs: Knobs) -> Path:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     console = Console()
     install(progress=console.print)
+    # What the user named is looked at before anything is written.
     members = first_population(knobs)
+    teams = load_teams(knobs.team_set), load_teams(knobs.eval_team_set)
+    first = restore(knobs.init_checkpoint) if knobs.init_checkpoint else None
     run_dir = directory(knobs)
     config = dataclasses.asdict(knobs) | {"run_dir": str(run_dir)}
     open_run(run_dir, config=config, resume=knobs.resume, command=sys.argv, seed=knobs.seed)
@@ -82,7 +87,7 @@ def run(knobs: Knobs) -> Path:
         Display(console, estimate=60 * minutes, log=log.info) as display,
         Pool(workers=knobs.workers, turn_limit=knobs.turn_limit, battle_format=knobs.battle_format) as pool,
     ):
-        league = League(knobs, run_dir, pool, display)
+        league = League(knobs, run_dir, pool, display, teams=teams, first=first)
         state = loop(
             members=members,
             play=league.tournament,

@@ -21,7 +21,7 @@ from jaxnash.psro.gaps import against, oracle_gap
 from jaxnash.psro.members import draw_opponents
 from jaxnash.psro.oracles import BestResponse, Schedule, Store, best_response, jax_key
 from jaxnash.psro.tournament import Cell, Table, cell_from_scores, interval, payoffs, winrate
-from jaxnash.runs.checkpoint import restore, restore_state, save_state
+from jaxnash.runs.checkpoint import restore_state, save_state
 from jaxnash.runs.cloning import Cloning
 from jaxnash.runs.display import Display
 from jaxnash.runs.knobs import Knobs, scripted
@@ -37,7 +37,7 @@ from jaxnash.showdown.matches import (
 )
 from jaxnash.showdown.pool import Pool
 from jaxnash.showdown.rollout import Battle, play, showdown_rollout
-from jaxnash.showdown.teams import TeamSet, load_teams
+from jaxnash.showdown.teams import TeamSet
 from jaxnash.types import Member, Neural, Trajectory
 
 GAMMA = 0.999
@@ -53,10 +53,14 @@ def adam(rate: float) -> optax.GradientTransformation:
 class League:
     """The Showdown side of the loop: it plays, collects, trains and measures, writing below `run_dir`."""
 
-    def __init__(self, knobs: Knobs, run_dir: Path, pool: Pool, display: Display):
+    def __init__(
+        self, knobs: Knobs, run_dir: Path, pool: Pool, display: Display, *,
+        teams: tuple[TeamSet, TeamSet], first: Neural | None = None,
+    ):  # fmt: skip
+        """`teams`: of training and of the final evaluation; `first`: where the first oracle starts."""
         self.knobs, self.run_dir, self.pool, self.display = knobs, run_dir, pool, display
-        self.teams = load_teams(knobs.team_set, battle_format=knobs.battle_format)
-        self.eval_teams = load_teams(knobs.eval_team_set, battle_format=knobs.battle_format)
+        self.teams, self.eval_teams = teams
+        self.first = first
 
     # -- playing ---------------------------------------------------------------------------------------
 
@@ -262,9 +266,8 @@ class League:
         if learned:
             last = learned[-1]
             return last.params, last.policy, last.spec
-        if self.knobs.init_checkpoint:
-            first = restore(self.knobs.init_checkpoint)
-            return first.params, first.policy, first.spec
+        if self.first:
+            return self.first.params, self.first.policy, self.first.spec
         spec = token_spec(self.knobs.model_size)
         policy = build(spec)
         return policy.init(jax_key(self.knobs.seed, "init")), policy, spec
