@@ -53,10 +53,7 @@ def tiny_policy(battles: int) -> Callable[[int], tuple[int, float]]:
         spec = token_spec("tiny")
         policy = build(spec)
         net = Neural("tiny", policy, policy.init(jax.random.key(0)), spec)
-        games = [
-            b._replace(seats=(0, 0))
-            for b in battles_of(pair_keys(0, 1, battles // 2, "bench"), load_teams("train"))
-        ]
+        games = battles_of(pair_keys(0, 0, battles // 2, "bench"), load_teams("train"))
         with Pool(workers=workers, turn_limit=TURN_LIMIT) as pool:
             list(play(pool, [net], games[:8]))  # compiles, and starts node
             began = time.perf_counter()

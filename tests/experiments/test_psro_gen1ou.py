@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import runpy
 import signal
 import subprocess
@@ -179,6 +180,23 @@ def test_a_run_directory_of_another_configuration_is_left_alone(straight: Path, 
     assert "--resume" in fails(capsys, *TINY, "--run-dir", str(straight))
     assert "seed" in fails(capsys, *TINY, "--seed", "4", "--run-dir", str(straight), "--resume")
     assert (straight / "config.json").read_bytes() == before
+
+
+def test_a_full_disk_is_one_clear_line_and_resume_goes_on(straight: Path, tmp_path: Path) -> None:
+    arguments = [*TINY, "--run-dir", str(tmp_path / "run")]
+    small = 40_000  # bytes a file: enough for the JSON files, too little for the recorded decisions
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), *arguments],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (small, small)),
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 2, done.stderr[-3000:]
+    last = done.stderr.strip().splitlines()[-1]
+    assert "cannot write" in last and "battles_00000.npz" in last and "Traceback" not in done.stderr
+    run_here(*arguments, "--resume")
+    assert compare_runs(straight, tmp_path / "run") == []
 
 
 def test_help_lists_every_knob(capsys) -> None:
