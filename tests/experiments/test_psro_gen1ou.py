@@ -184,7 +184,7 @@ def test_a_run_directory_of_another_configuration_is_left_alone(straight: Path, 
 
 def test_a_full_disk_is_one_clear_line_and_resume_goes_on(straight: Path, tmp_path: Path) -> None:
     arguments = [*TINY, "--run-dir", str(tmp_path / "run")]
-    small = 40_000  # bytes a file: enough for the JSON files, too little for the recorded decisions
+    small = 20_000  # bytes a file: enough for the JSON files, too little for the recorded decisions
     done = subprocess.run(
         [sys.executable, str(SCRIPT), *arguments],
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (small, small)),
