@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import runpy
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -208,3 +210,18 @@ def test_help_lists_every_knob(capsys) -> None:
         model-size init-checkpoint add-member opponent seed run-dir resume greedy""".split()  # noqa: SIM905
     assert stop.value.code == 0
     assert [k for k in knobs if f"--{k}" not in told] == []
+
+
+def test_the_audit_counts_who_was_met(straight: Path, capsys) -> None:
+    audit = runpy.run_path(str(ROOT / "experiments" / "audit_draws.py"))
+    audit["run"](audit["Config"](straight))
+    assert "Opponents drawn" in capsys.readouterr().out
+    mixture = {"a": 0.5, "b": 0.3, "c": 0.2, "d": 0.0}
+    chi_square = audit["chi_square"]
+    assert chi_square(Counter(a=2500, b=1500, c=1000), mixture) == (5000, pytest.approx(1.0))
+    # by hand: 50^2 / 2500 + 50^2 / 1500 = 8/3 on two degrees of freedom: p = exp(-4/3)
+    assert chi_square(Counter(a=2550, b=1450, c=1000), mixture)[1] == pytest.approx(
+        math.exp(-4 / 3), rel=1e-5
+    )
+    assert chi_square(Counter(a=2500, b=1500, c=999, d=1), mixture)[1] == 0.0
+    assert chi_square(Counter(a=2250, b=1500, c=1250), mixture)[1] < 1e-4
