@@ -38,10 +38,10 @@ from jaxnash.showdown.matches import (
 from jaxnash.showdown.pool import Pool
 from jaxnash.showdown.rollout import Battle, play, showdown_rollout
 from jaxnash.showdown.teams import TeamSet
-from jaxnash.types import Member, Neural, Trajectory
+from jaxnash.types import Member, Neural, Policy, PolicySpec, Trajectory
 
 GAMMA = 0.999
-DECISIONS_A_BATTLE = 45  # one seat's, about; sizes buffers and estimates, never results
+DECISIONS_A_BATTLE = 36  # one seat's, about; sizes buffers and estimates, never results
 # Measured on two ordinary cores; used for the estimate alone.
 BATTLES_A_SECOND, SAMPLES_A_SECOND, STARTUP_SECONDS = 40.0, 5000.0, 30.0
 
@@ -148,7 +148,7 @@ class League:
         folder = self.folder(iteration) / "br_training" / name
         collected = read_decisions(self.collect(iteration, population, mixture))
         earlier = self.earlier(iteration)
-        start, policy, spec = self.initial(iteration, population)
+        start, policy, spec, fresh = self.initial(population)
         data = Cloning(
             collected, earlier, weight=knobs.collected_weight, payoff=strengths(table, mixture),
             path=(knobs.seed, "clone", iteration),
@@ -175,13 +175,14 @@ class League:
 
         gradient = ppo_learner.ppo(
             policy, adam(knobs.oracle_learning_rate), actions=Categorical(NUM_ACTIONS),
-            capacity=knobs.oracle_battles * 128, minibatch=knobs.batch_size, gamma=GAMMA,
+            capacity=knobs.oracle_battles * 128, minibatch=knobs.batch_size, gamma=GAMMA, epochs=3, entropy=0.003,
         )  # fmt: skip
         clone = offline.cloning(
             policy, adam(knobs.learning_rate), actions=Categorical(NUM_ACTIONS), minibatch=knobs.batch_size,
             value=0.5,
         )  # fmt: skip
-        steps = knobs.oracle_epochs + knobs.oracle_updates
+        epochs = knobs.oracle_epochs if fresh else knobs.finetune_epochs
+        steps = epochs + knobs.oracle_updates
         with self.display.phase("training", f"{iteration}: best response", total=steps) as advance:
             result = best_response(
                 seed=(knobs.seed, "oracle", iteration),
@@ -191,9 +192,7 @@ class League:
                 gradient=(gradient, partial(ppo_learner.start, optimizer=adam(knobs.oracle_learning_rate))),
                 rollout=rollout,
                 validate=validate,
-                schedule=Schedule(
-                    knobs.oracle_epochs, knobs.oracle_updates, knobs.validate_every, knobs.save_every
-                ),
+                schedule=Schedule(epochs, knobs.oracle_updates, knobs.validate_every, knobs.save_every),
                 store=disk_store(folder),
                 on_step=lambda row: advance(1, step_note(row)),
             )
@@ -260,17 +259,16 @@ class League:
                     found.append(decisions)
         return jax.tree.map(lambda *leaves: np.concatenate(leaves), *found) if found else None
 
-    def initial(self, iteration: int, population: Sequence[Member]):
-        """Parameters, policy and spec: the latest best response's, else --init-checkpoint's, else fresh."""
+    def initial(self, population: Sequence[Member]) -> tuple[Any, Policy, PolicySpec, bool]:
+        """Parameters, policy, spec and whether they are fresh: the latest best response's if there is one,
+        else --init-checkpoint's, else new ones."""
         learned = [m for m in population if isinstance(m, Neural) and m.name.startswith("br_")]
-        if learned:
-            last = learned[-1]
-            return last.params, last.policy, last.spec
-        if self.first:
-            return self.first.params, self.first.policy, self.first.spec
+        for last in (*learned[-1:], *([self.first] if self.first else [])):
+            assert last.spec is not None, "restored members have a spec"
+            return last.params, last.policy, last.spec, False
         spec = token_spec(self.knobs.model_size)
         policy = build(spec)
-        return policy.init(jax_key(self.knobs.seed, "init")), policy, spec
+        return policy.init(jax_key(self.knobs.seed, "init")), policy, spec, True
 
     def final(self, iteration: int, member: Neural) -> dict[str, Any]:
         """The last best response against each scripted member on the evaluation teams."""
@@ -351,8 +349,9 @@ def estimate(knobs: Knobs, members: int) -> float:
             validations = 2 + knobs.oracle_updates // knobs.validate_every
             battles += knobs.collection_battles + knobs.oracle_updates * knobs.oracle_battles
             battles += validations * knobs.validation_battles + knobs.test_battles
-            samples += knobs.oracle_epochs * min(recorded, knobs.replay_battles) * DECISIONS_A_BATTLE
-            samples += 2 * knobs.oracle_updates * knobs.oracle_battles * DECISIONS_A_BATTLE
+            epochs = knobs.finetune_epochs if iteration > 1 or knobs.init_checkpoint else knobs.oracle_epochs
+            samples += epochs * min(recorded, knobs.replay_battles) * 2 * DECISIONS_A_BATTLE
+            samples += 3 * knobs.oracle_updates * knobs.oracle_battles * DECISIONS_A_BATTLE
             population += 1
         battles += new * knobs.battles_per_matchup
         recorded += new * knobs.battles_per_matchup

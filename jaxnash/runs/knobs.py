@@ -17,33 +17,35 @@ class Knobs:
 
     iterations: int = 3
     """Best responses to train and add."""
-    battles_per_matchup: int = 60
+    battles_per_matchup: int = 40
     """Battles of every pair of members (even: each pair of battles swaps seats and teams)."""
-    collection_battles: int = 300
+    collection_battles: int = 240
     """Battles an iteration between the population and draws from the mixture, for cloning."""
-    oracle_epochs: int = 3
-    """Passes of weighted cloning of the winners' seats."""
-    oracle_updates: int = 12
+    oracle_epochs: int = 4
+    """Passes of weighted cloning of the winners' seats, for a best response from scratch."""
+    finetune_epochs: int = 1
+    """Passes of cloning for one that starts from a trained policy."""
+    oracle_updates: int = 7
     """PPO updates against the mixture, after the cloning."""
-    oracle_battles: int = 64
+    oracle_battles: int = 256
     """Fresh battles of one PPO update (even)."""
-    batch_size: int = 256
+    batch_size: int = 512
     """Decisions in a minibatch, of cloning and of PPO."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 1.4e-3
     """Of cloning (Adam)."""
-    oracle_learning_rate: float = 3e-4
+    oracle_learning_rate: float = 4e-4
     """Of PPO (Adam)."""
     collected_weight: float = 0.5
     """Share w of the cloned decisions that comes from this iteration's collection; 1 - w from earlier."""
-    replay_battles: int = 3000
+    replay_battles: int = 900
     """How many earlier battles are kept in memory for cloning, the latest ones."""
-    validate_every: int = 6
+    validate_every: int = 7
     """PPO updates between validations; the best validated parameters are the best response."""
-    validation_battles: int = 100
+    validation_battles: int = 160
     """Battles of one validation (even), the same ones for every candidate."""
-    test_battles: int = 300
+    test_battles: int = 400
     """Fresh battles for the oracle gap (even)."""
-    final_battles: int = 200
+    final_battles: int = 100
     """Battles of the last best response against each scripted member on the evaluation teams (even)."""
     parallel_battles: int = 64
     """Battles running at once; no result depends on it."""
@@ -91,7 +93,7 @@ def checked(knobs: Knobs) -> Knobs:
     for name in ("workers", "parallel_battles", "batch_size", "validate_every", "save_every", "turn_limit"):
         if getattr(knobs, name) < 1:
             raise JaxnashError(f"--{name.replace('_', '-')} is {getattr(knobs, name)}: pass at least 1")
-    for name in ("iterations", "oracle_epochs", "oracle_updates", "replay_battles"):
+    for name in ("iterations", "oracle_epochs", "finetune_epochs", "oracle_updates", "replay_battles"):
         if getattr(knobs, name) < 0:
             raise JaxnashError(f"--{name.replace('_', '-')} is {getattr(knobs, name)}: pass 0 or more")
     if knobs.oracle_epochs + knobs.oracle_updates == 0 and knobs.iterations:
