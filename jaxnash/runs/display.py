@@ -54,12 +54,18 @@ class Display:
         try:
             yield Advance(self, task, unit_seconds)
         finally:
-            self.seconds[kind] = self.seconds.get(kind, 0.0) + time.monotonic() - started
+            seconds = time.monotonic() - started
+            self.seconds[kind] = self.seconds.get(kind, 0.0) + seconds
             self._progress.remove_task(task)
+            self.log(f"{title}: {seconds:.1f} s")
+            if not self.console.is_terminal:  # no bars there: a line a phase
+                self.console.print(f"{title}: {seconds:.1f} s", highlight=False)
 
     def _advance(self, task: TaskID, units: int, note: str | None, seconds: float) -> None:
         self._done += seconds
-        self._progress.update(task, advance=units, **({} if note is None else {"note": note}))
+        if note is not None:
+            self._progress.update(task, note=note)
+        self._progress.advance(task, units)
         self._progress.update(self._whole, completed=round(self._done))
 
 

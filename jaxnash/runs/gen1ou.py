@@ -40,7 +40,7 @@ from jaxnash.showdown.rollout import Battle, play, showdown_rollout
 from jaxnash.showdown.teams import TeamSet
 from jaxnash.types import Member, Neural, Policy, PolicySpec, Trajectory
 
-GAMMA = 0.999
+GAMMA, PPO_EPOCHS = 0.999, 3
 DECISIONS_A_BATTLE = 36  # one seat's, about; sizes buffers and estimates, never results
 # Measured on two ordinary cores; used for the estimate alone.
 BATTLES_A_SECOND, SAMPLES_A_SECOND, STARTUP_SECONDS = 40.0, 5000.0, 30.0
@@ -175,7 +175,8 @@ class League:
 
         gradient = ppo_learner.ppo(
             policy, adam(knobs.oracle_learning_rate), actions=Categorical(NUM_ACTIONS),
-            capacity=knobs.oracle_battles * 128, minibatch=knobs.batch_size, gamma=GAMMA, epochs=3, entropy=0.003,
+            capacity=knobs.oracle_battles * 128, minibatch=knobs.batch_size, gamma=GAMMA,
+            epochs=PPO_EPOCHS, entropy=0.003,
         )  # fmt: skip
         clone = offline.cloning(
             policy, adam(knobs.learning_rate), actions=Categorical(NUM_ACTIONS), minibatch=knobs.batch_size,
@@ -183,7 +184,10 @@ class League:
         )  # fmt: skip
         epochs = knobs.oracle_epochs if fresh else knobs.finetune_epochs
         steps = epochs + knobs.oracle_updates
-        with self.display.phase("training", f"{iteration}: best response", total=steps) as advance:
+        unit = training_seconds(knobs, epochs, data.size) / steps
+        with self.display.phase(
+            "training", f"{iteration}: best response", total=steps, unit_seconds=unit
+        ) as advance:
             result = best_response(
                 seed=(knobs.seed, "oracle", iteration),
                 params=start,
@@ -263,7 +267,8 @@ class League:
         """Parameters, policy, spec and whether they are fresh: the latest best response's if there is one,
         else --init-checkpoint's, else new ones."""
         learned = [m for m in population if isinstance(m, Neural) and m.name.startswith("br_")]
-        for last in (*learned[-1:], *([self.first] if self.first else [])):
+        last = learned[-1] if learned else self.first
+        if last is not None:
             assert last.spec is not None, "restored members have a spec"
             return last.params, last.policy, last.spec, False
         spec = token_spec(self.knobs.model_size)
@@ -338,22 +343,31 @@ def disk_store(folder: Path) -> Store:
     return Store(load, save)
 
 
+def training_seconds(knobs: Knobs, epochs: int, decisions: float) -> float:
+    """About how long cloning, PPO and its validations take on two ordinary cores."""
+    validations = 1 + -(-knobs.oracle_updates // knobs.validate_every)
+    battles = knobs.oracle_updates * knobs.oracle_battles + validations * knobs.validation_battles
+    samples = epochs * decisions
+    samples += PPO_EPOCHS * knobs.oracle_updates * knobs.oracle_battles * DECISIONS_A_BATTLE
+    return battles / BATTLES_A_SECOND + samples / SAMPLES_A_SECOND
+
+
 def estimate(knobs: Knobs, members: int) -> float:
-    """Seconds on two ordinary cores, from the sizes alone."""
-    battles, samples, population = 0.0, 0.0, 1 if knobs.opponent else members
-    recorded = 0.0
+    """Seconds of the whole run on two ordinary cores, from the sizes alone."""
+    seconds, recorded, population = STARTUP_SECONDS, 0, 1 if knobs.opponent else members
+    battles = knobs.final_battles * len(knobs.members)
     for iteration in range(1 + (1 if knobs.opponent else knobs.iterations)):
-        new = population * (population - 1) // 2 if iteration == 0 else population
+        new = population if iteration else population * (population - 1) // 2
         if iteration:
-            recorded += knobs.collection_battles
-            validations = 2 + knobs.oracle_updates // knobs.validate_every
-            battles += knobs.collection_battles + knobs.oracle_updates * knobs.oracle_battles
-            battles += validations * knobs.validation_battles + knobs.test_battles
-            epochs = knobs.finetune_epochs if iteration > 1 or knobs.init_checkpoint else knobs.oracle_epochs
-            samples += epochs * min(recorded, knobs.replay_battles) * 2 * DECISIONS_A_BATTLE
-            samples += 3 * knobs.oracle_updates * knobs.oracle_battles * DECISIONS_A_BATTLE
+            fresh = iteration == 1 and not knobs.init_checkpoint
+            epochs = knobs.oracle_epochs if fresh else knobs.finetune_epochs
+            battles += knobs.collection_battles + knobs.test_battles
+            decisions = (
+                (min(recorded, knobs.replay_battles) + knobs.collection_battles) * 2 * DECISIONS_A_BATTLE
+            )
+            seconds += training_seconds(knobs, epochs, decisions)
             population += 1
+            recorded += knobs.collection_battles
         battles += new * knobs.battles_per_matchup
         recorded += new * knobs.battles_per_matchup
-    battles += knobs.final_battles * len(knobs.members)
-    return STARTUP_SECONDS + battles / BATTLES_A_SECOND + samples / SAMPLES_A_SECOND
+    return seconds + battles / BATTLES_A_SECOND
