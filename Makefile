@@ -8,6 +8,6 @@ check:  ## style and types
 test:   ## what CI runs
 	$(UV) run pytest
 slow:   ## minutes to an hour
-	$(UV) run pytest -m slow --timeout 7200
+	$(UV) run pytest -m slow -n 0 -s --timeout 7200
 bench:  ## ratios to peers, table and JSON
 	$(UV) run python -m benchmarks

@@ -85,7 +85,12 @@ def run(knobs: Knobs) -> Path:
     started = time.monotonic()
     with (
         Display(console, estimate=60 * minutes, log=log.info) as display,
-        Pool(workers=knobs.workers, turn_limit=knobs.turn_limit, battle_format=knobs.battle_format) as pool,
+        Pool(
+            workers=knobs.workers,
+            turn_limit=knobs.turn_limit,
+            battle_format=knobs.battle_format,
+            progress=display.say,
+        ) as pool,
     ):
         league = League(knobs, run_dir, pool, display, teams=teams, first=first)
         state = loop(
