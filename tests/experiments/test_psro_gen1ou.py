@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import resource
 import runpy
 import signal
 import subprocess
@@ -197,14 +196,11 @@ def test_a_run_directory_of_another_configuration_is_left_alone(straight: Path, 
 
 def test_a_full_disk_is_one_clear_line_and_resume_goes_on(straight: Path, tmp_path: Path) -> None:
     arguments = [*TINY, "--run-dir", str(tmp_path / "run")]
-    small = 20_000  # bytes a file: enough for the JSON files, too little for the recorded decisions
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), *arguments],
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (small, small)),
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
+    # Enough for the JSON files, too little for the recorded decisions.
+    limited = "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000));"
+    limited += "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    command = [sys.executable, "-c", limited, str(SCRIPT), *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
     assert done.returncode == 2, done.stderr[-3000:]
     last = done.stderr.strip().splitlines()[-1]
     assert "cannot write" in last and "battles_00000.npz" in last and "Traceback" not in done.stderr
