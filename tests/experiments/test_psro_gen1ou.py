@@ -16,6 +16,7 @@ import pytest
 
 from jaxnash.runs.run import compare_runs, read_json
 from jaxnash.showdown.pool import Pool
+from jaxnash.types import JaxnashError
 from tests import crash
 
 ROOT = Path(__file__).parents[2]
@@ -232,3 +233,16 @@ def test_the_audit_counts_who_was_met(straight: Path, capsys) -> None:
     )
     assert chi_square(Counter(a=2500, b=1500, c=999, d=1), mixture)[1] == 0.0
     assert chi_square(Counter(a=2250, b=1500, c=1250), mixture)[1] < 1e-4
+
+
+def test_a_checkpoint_is_evaluated_against_a_member_and_against_a_mixture(straight: Path, capsys) -> None:
+    evaluate = runpy.run_path(str(ROOT / "experiments" / "evaluate.py"))
+    checkpoint = str(straight / "iteration_1" / "br_training" / "br_1" / "checkpoint")
+    for opponent in ("random", str(straight / "iteration_1")):
+        evaluate["run"](
+            evaluate["Config"](checkpoint, opponent=opponent, battles=6, turn_limit=30, workers=1)
+        )
+        told = capsys.readouterr().out
+        assert "refused choices 0" in told and "on 3 pairs" in told
+    with pytest.raises(JaxnashError, match="--battles is 5"):
+        evaluate["run"](evaluate["Config"](checkpoint, battles=5))
