@@ -6,7 +6,6 @@ python3 -m uv run experiments/evaluate.py CHECKPOINT --opponent runs/psro_gen1ou
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from jaxnash.runs.files import read_json
 from jaxnash.runs.knobs import member_of
 from jaxnash.showdown.matches import Pair, battles_of, pair_keys
 from jaxnash.showdown.pool import Pool
-from jaxnash.showdown.rollout import Outcome, play
+from jaxnash.showdown.rollout import play
 from jaxnash.showdown.teams import load_teams
 from jaxnash.types import JaxnashError, Member, Neural
 
@@ -71,9 +70,7 @@ def run(config: Config) -> None:
     keys = pair_keys(0, 0, config.battles // 2, config.seed, "evaluate", member.name)
     battles = battles_of([Pair(0, 1 + int(k), pair.key) for k, pair in zip(drawn, keys)], teams)
     with Pool(workers=config.workers, turn_limit=config.turn_limit) as pool:
-        played: Iterable[Outcome] = play(
-            pool, [member, *opponents], battles, parallel=config.parallel_battles
-        )
+        played = play(pool, [member, *opponents], battles, parallel=config.parallel_battles)
         outcomes = list(track(played, description="battles", total=len(battles)))
     scores = [o.score for o in outcomes]
     cell = cell_from_scores([(a, 1 - b) for a, b in zip(scores[::2], scores[1::2])], teams=teams.hash)
@@ -81,9 +78,7 @@ def run(config: Config) -> None:
     refused = sum(o.invalid[o.battle.seats.index(0)] for o in outcomes)
     met = ", ".join(f"{o.name} {p:.3f}" for o, p in zip(opponents, mixture))
     print(f"{member.name} against {met}, teams {teams.name}")
-    print(
-        f"won {cell.wins}, drew {cell.draws}, lost {cell.losses} of {config.battles}; refused choices {refused}"
-    )
+    print(f"{cell.wins} won, {cell.draws} drawn, {cell.losses} lost; refused choices {refused}")
     print(f"win rate {winrate(cell):.3f}, 95 % interval on {cell.pairs} pairs [{low:.3f}, {high:.3f}]")
 
 
