@@ -14,8 +14,9 @@ from jaxnash.games.gen1.layout import (
     TEAM,
     Observation,
 )
-from jaxnash.showdown.battle import FIRST_SWITCH, BattleRecord
+from jaxnash.showdown.battle import BattleRecord
 from jaxnash.showdown.pokemon import to_id
+from jaxnash.showdown.request import FIRST_SWITCH
 
 _WIDTH = len(POKEMON_COLUMNS)
 _BLANKS = [bytes(2 * _WIDTH * missing) for missing in range(TEAM + 1)]

@@ -16,7 +16,7 @@ import orjson
 from poke_env.battle import Battle
 from poke_env.player import SimpleHeuristicsPlayer
 
-from jaxnash.showdown.battle import FIRST_SWITCH, BattleRecord
+from jaxnash.showdown.battle import BattleRecord
 from jaxnash.showdown.codec import action_of
 from jaxnash.showdown.damage import (
     MOVES,
@@ -31,6 +31,7 @@ from jaxnash.showdown.damage import (
     matchup,
     stat,
 )
+from jaxnash.showdown.request import FIRST_SWITCH
 from jaxnash.types import Scripted
 
 _RAISES = [max(stages) > 0 for stages in zip(*(M[f"self_{name}"] for name in ("atk", "def", "spc", "spe")))]

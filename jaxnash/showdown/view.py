@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from jaxnash.games.gen1.layout import BOOSTS, IDS, MOVE_TABLE, TEAM
 from jaxnash.showdown.pokemon import MAX_PP, MOVES, STAT_RUN, C, Pokemon, move_id, to_id
-
-if TYPE_CHECKING:
-    from jaxnash.showdown.battle import Request
+from jaxnash.showdown.request import Request
 
 _TYPES, _STATUS = IDS["type"], IDS["status"]
 _CHARGE = frozenset(i for i, flag in enumerate(MOVE_TABLE["charge"]) if flag)
