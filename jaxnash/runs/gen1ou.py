@@ -30,10 +30,12 @@ from jaxnash.showdown.matches import (
     Decisions,
     Pair,
     battles_of,
+    lines_of,
     pair_keys,
     pair_scores,
     read_decisions,
     record_battles,
+    row_of,
 )
 from jaxnash.showdown.pool import Pool
 from jaxnash.showdown.rollout import Battle, play, showdown_rollout
@@ -159,12 +161,22 @@ class League:
 
         def rollout(update: int, params: Any) -> Trajectory:
             pairs = self.against_mixture(population, mixture, knobs.oracle_battles, "ppo", iteration, update)
-            trajectory, _ = showdown_rollout(
-                self.pool, [candidate(params), *population], battles_of(pairs, self.teams),
+            members = [candidate(params), *population]
+            trajectory, outcomes = showdown_rollout(
+                self.pool, members, battles_of(pairs, self.teams),
                 parallel=knobs.parallel_battles, length=knobs.turn_limit + 84,
-                rows=max(8, knobs.oracle_battles // 2), gamma=GAMMA, shaping=0.5,
+                rows=max(8, knobs.oracle_battles // 4), gamma=GAMMA, shaping=0.5,
             )  # fmt: skip
+            met = [row_of(outcome, [m.name for m in members]) for outcome in outcomes]
+            write_bytes(folder / "ppo" / f"update_{update:05d}.jsonl", lines_of(met))
             return trajectory
+
+        def on_step(row: dict[str, Any]) -> None:
+            advance(1, step_note(row))
+            if row.get("dropped"):
+                self.display.say(
+                    f"warning: {row['dropped']:.0f} decisions did not fit into update {row['step']}"
+                )
 
         def validate(step: int, params: Any) -> tuple[float, int]:
             pairs = self.against_mixture(population, mixture, knobs.validation_battles, "validate", iteration)
@@ -198,7 +210,7 @@ class League:
                 validate=validate,
                 schedule=Schedule(epochs, knobs.oracle_updates, knobs.validate_every, knobs.save_every),
                 store=disk_store(folder),
-                on_step=lambda row: advance(1, step_note(row)),
+                on_step=on_step,
             )
         return self.measured(
             iteration, candidate(result.params, knobs.greedy), population, mixture, result, data

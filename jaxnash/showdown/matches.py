@@ -108,10 +108,14 @@ def record_battles(
         if len(buffer) == CHUNK or outcome.battle.battle_id == last:
             k = (len(rows) - 1) // CHUNK
             write(folder / f"battles_{k:05d}.npz", _npz(buffer))
-            lines = b"".join(orjson.dumps(r) + b"\n" for r in rows[k * CHUNK :])
-            write(folder / f"battles_{k:05d}.jsonl", lines)
+            write(folder / f"battles_{k:05d}.jsonl", lines_of(rows[k * CHUNK :]))
             buffer = []
     return rows
+
+
+def lines_of(rows: Sequence[dict[str, Any]]) -> bytes:
+    """Rows as JSON lines."""
+    return b"".join(orjson.dumps(row) + b"\n" for row in rows)
 
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:

@@ -112,8 +112,13 @@ def test_a_learned_policy_never_chooses_what_showdown_refuses(straight: Path) ->
     rows = [
         json.loads(line) for f in straight.rglob("battles_*.jsonl") for line in f.read_text().splitlines()
     ]
-    mine = [row["invalid"][row["members"].index("br_1")] for row in rows if "br_1" in row["members"]]
-    assert len(mine) >= 6 and sum(mine) == 0
+    updates = sorted(straight.rglob("ppo/update_*.jsonl"))
+    assert [f.name for f in updates] == [f"update_0000{k}.jsonl" for k in (1, 2, 3)]
+    trained = [json.loads(line) for f in updates for line in f.read_text().splitlines()]
+    mine = [
+        row["invalid"][row["members"].index("br_1")] for row in rows + trained if "br_1" in row["members"]
+    ]
+    assert len(trained) == 12 and len(mine) >= 18 and sum(mine) == 0
 
 
 def test_restore_needs_nothing_but_the_folder(straight: Path) -> None:
