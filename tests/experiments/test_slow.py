@@ -66,16 +66,8 @@ def test_smoke(tmp_path: Path) -> None:
 @pytest.mark.timeout(7200)
 def test_a_best_response_to_grunt(tmp_path: Path) -> None:
     """The lower 95 % bound is above one half on 1,000 battles that it was neither trained nor chosen on."""
-    run(
-        "--opponent",
-        "grunt",
-        "--oracle-updates",
-        "200",
-        "--test-battles",
-        "1000",
-        "--run-dir",
-        str(tmp_path / "run"),
-    )
+    sizes = "--oracle-updates 60 --validate-every 10 --collection-battles 600 --test-battles 1000"
+    run("--opponent", "grunt", *sizes.split(), "--run-dir", str(tmp_path / "run"))
     evaluation = read_json(tmp_path / "run" / "iteration_1" / "br_training" / "br_1" / "evaluation.json")
     print(evaluation["versus"]["sigma"], evaluation["curve"])
     assert evaluation["versus"]["sigma"]["winrate_ci"][0] > 0.5
