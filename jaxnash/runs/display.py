@@ -22,16 +22,16 @@ class Display:
         self.seconds: dict[str, float] = {}
         self.log = log
         self._progress = Progress(
-            TextColumn("{task.description:<44}"),
-            BarColumn(bar_width=24),
+            TextColumn("{task.description:<28}"),  # all columns fit into 80 characters
+            BarColumn(bar_width=10),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[note]:<12}"),
+            TextColumn("{task.fields[note]:<8}"),
             TimeElapsedColumn(),
             Remaining(),
             console=console,
             disable=not console.is_terminal,
         )
-        self._whole = self._progress.add_task("all of it (estimated seconds)", total=round(estimate), note="")
+        self._whole = self._progress.add_task("all of it (seconds, about)", total=round(estimate), note="")
         self._done = 0.0
 
     def __enter__(self) -> Display:

@@ -135,7 +135,7 @@ class League:
         pairs = [Pair(p % len(teachers), int(k), keys[p].key) for p, k in enumerate(drawn)]
         folder = self.folder(iteration) / "br_trajectories" / self.knobs.battle_format
         self.played(
-            folder, teachers, pairs, "collection", f"{iteration}: collecting against the mixture",
+            folder, teachers, pairs, "collection", f"{iteration}: collecting",
             record=range(len(teachers)),
         )  # fmt: skip
         return folder
@@ -225,7 +225,7 @@ class League:
         folder = self.folder(iteration) / "br_training" / member.name / "test"
         scores = self.played(
             folder, [member, *population], pairs, "evaluation",
-            f"{iteration}: testing {member.name} against the mixture",
+            f"{iteration}: testing {member.name}",
         )  # fmt: skip
         cell = cell_from_scores(scores, teams=self.teams.hash)
         gap = oracle_gap(cell)
@@ -298,7 +298,7 @@ class League:
         ]
         scores = self.played(
             self.folder(iteration) / "final", [member, *rivals], pairs, "evaluation",
-            f"{member.name} against scripted members, evaluation teams", teams=self.eval_teams,
+            f"{member.name} on evaluation teams", teams=self.eval_teams,
         )  # fmt: skip
         return {
             rival.name: row_of_cell(
