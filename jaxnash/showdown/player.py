@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import numpy as np
 import orjson
 from poke_env import AccountConfiguration, ServerConfiguration
 from poke_env.concurrency import POKE_LOOP
@@ -17,11 +16,10 @@ from poke_env.player import Player
 from poke_env.player.battle_order import BattleOrder
 from poke_env.teambuilder import Teambuilder
 
-from jaxnash.games.gen1.layout import NUM_ACTIONS, Observation
 from jaxnash.keys import derive
 from jaxnash.showdown.battle import BattleRecord
 from jaxnash.showdown.codec import observe, order
-from jaxnash.showdown.rollout import BATCH, actor
+from jaxnash.showdown.rollout import actor, padded
 from jaxnash.showdown.server import Server
 from jaxnash.showdown.teams import TeamSet
 from jaxnash.types import External, Member, Neural
@@ -105,18 +103,8 @@ class MemberPlayer(Player):
 
 def neural_action(member: Neural, record: BattleRecord, key: int) -> int:
     """One decision of a network: the bits that `rollout.play` would produce for the same record and key."""
-    obs = observe(record)
-    pokemon = np.zeros((BATCH, *obs.pokemon.shape), np.int16)
-    field = np.zeros((BATCH, *obs.field.shape), np.int16)
-    legal = np.zeros((BATCH, NUM_ACTIONS), bool)
-    keys = np.zeros((BATCH,), np.uint64)
-    legal[:, 0] = True
-    pokemon[0], field[0] = obs
-    legal[0] = record.legal
-    keys[0] = key
     act = actor(member.policy.apply)
-    rows = keys.view(np.uint32).reshape(BATCH, 2)
-    actions, _, _ = act(member.params, Observation(pokemon, field), legal, rows, member.greedy)
+    actions, _, _ = act(member.params, *padded([(observe(record), record.legal, key)]), member.greedy)
     return int(jax.device_get(actions)[0])
 
 

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 from jaxnash.games.game import MASKED
-from jaxnash.games.gen1.layout import NUM_ACTIONS, Observation
+from jaxnash.games.gen1.layout import FIELD_COLUMNS, NUM_ACTIONS, POKEMON_COLUMNS, POKEMON_INDEX, Observation
 from jaxnash.keys import derive
 from jaxnash.showdown.battle import BattleRecord
 from jaxnash.showdown.codec import observe, order
@@ -25,7 +25,6 @@ from jaxnash.showdown.pool import Pool, Update
 from jaxnash.types import Member, Neural, Scripted, Trajectory
 
 BATCH = 32  # the one shape inference is padded to; a batch costs what its rows cost, so small ones waste less
-WAIT = (True,) + (False,) * (NUM_ACTIONS - 1)
 
 
 class Battle(NamedTuple):
@@ -85,6 +84,21 @@ def actor(apply: Any):
     return act
 
 
+def padded(decisions: Sequence[tuple[Observation, Sequence[bool], int]]) -> tuple[Observation, Any, Any]:
+    """Up to `BATCH` decisions (observation, legal, key) -> the obs, legal and keys that `actor` takes."""
+    first = decisions[0][0]
+    pokemon = np.zeros((BATCH, *first.pokemon.shape), np.int16)
+    field = np.zeros((BATCH, *first.field.shape), np.int16)
+    legal = np.zeros((BATCH, NUM_ACTIONS), bool)
+    legal[:, 0] = True
+    keys = np.zeros((BATCH,), np.uint64)
+    for i, (obs, mask, key) in enumerate(decisions):
+        pokemon[i], field[i] = obs
+        legal[i] = mask
+        keys[i] = key
+    return Observation(pokemon, field), legal, keys.view(np.uint32).reshape(BATCH, 2)
+
+
 class _Running:
     """A battle under way: two records, the choices of this decision point, what has been recorded."""
 
@@ -116,8 +130,6 @@ class _Running:
 
 
 def _trace(rows: list[tuple]) -> Trace:
-    from jaxnash.games.gen1.layout import FIELD_COLUMNS, POKEMON_COLUMNS
-
     # Scripted seats decide at once, neural ones when their batch is full: sort into the order of play.
     rows = sorted(rows, key=lambda row: row[:2])
     n = len(rows)
@@ -147,7 +159,8 @@ def play(
     """Play battles, `parallel` at a time, and yield their outcomes in order of id.
 
     `record` names the members (indices) whose decisions are kept in `Outcome.trace`. Raises
-    `SimulatorError` when the simulator cannot go on.
+    `SimulatorError` when the simulator cannot go on. Take all outcomes, or close the pool: battles that are
+    broken off stay under way in it.
     """
     acts = {k: (actor(m.policy.apply), jax.device_put(m.params), m.greedy)
             for k, m in enumerate(members) if isinstance(m, Neural)}  # fmt: skip
@@ -213,18 +226,8 @@ def play(
         """Hand one member's oldest decisions to XLA, which works on them while the simulator is served."""
         queue = queues[index]
         rows, queues[index] = queue[:BATCH], queue[BATCH:]
-        pokemon = np.zeros((BATCH, *rows[0][2].pokemon.shape), np.int16)
-        field = np.zeros((BATCH, *rows[0][2].field.shape), np.int16)
-        legal = np.zeros((BATCH, NUM_ACTIONS), bool)
-        legal[:, 0] = True
-        keys = np.zeros((BATCH,), np.uint64)
-        for i, (_, _, obs, mask, key) in enumerate(rows):
-            pokemon[i], field[i] = obs
-            legal[i] = mask
-            keys[i] = key
         act, params, greedy = acts[index]
-        words = keys.view(np.uint32).reshape(BATCH, 2)
-        return rows, act(params, Observation(pokemon, field), legal, words, greedy)
+        return rows, act(params, *padded([row[2:] for row in rows]), greedy)
 
     def finish(rows: list, out: Any) -> None:
         actions, log_probs, values = (np.asarray(x).tolist() for x in out)
@@ -261,10 +264,7 @@ def play(
 
 def potential(obs: Observation) -> np.ndarray:
     """f32[N] in [-1, 1]: the mean hp share of one's six less the opponent's, unseen ones counted whole."""
-    from jaxnash.games.gen1.layout import POKEMON_COLUMNS
-
-    names = [c.name for c in POKEMON_COLUMNS]
-    hp, revealed = (obs.pokemon[..., names.index(n)].astype(np.float32) for n in ("hp", "revealed"))
+    hp, revealed = (obs.pokemon[..., POKEMON_INDEX[n]].astype(np.float32) for n in ("hp", "revealed"))
     own = hp[:, :6].mean(axis=1) / 1000
     theirs = np.where(revealed[:, 6:] > 0, hp[:, 6:] / 1000, 1.0).mean(axis=1)
     return own - theirs

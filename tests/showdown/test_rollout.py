@@ -137,7 +137,7 @@ def test_a_broken_off_recording_goes_on_where_it_stopped(
     names = [m.name for m in members]
     played = []
 
-    def runner(broken_after: int | None):
+    def runner(pool: Pool, broken_after: int | None):
         def run(todo):
             for count, outcome in enumerate(play(pool, members, todo, record=(0, 1))):
                 if count == broken_after:
@@ -147,11 +147,11 @@ def test_a_broken_off_recording_goes_on_where_it_stopped(
 
         return run
 
-    whole = record_battles(tmp_path / "whole", battles, runner(None), names=names, write=write_bytes)
-    with pytest.raises(KeyboardInterrupt):
-        record_battles(tmp_path / "broken", battles, runner(6), names=names, write=write_bytes)
+    whole = record_battles(tmp_path / "whole", battles, runner(pool, None), names=names, write=write_bytes)
+    with Pool(workers=1, turn_limit=40) as broken, pytest.raises(KeyboardInterrupt):
+        record_battles(tmp_path / "broken", battles, runner(broken, 6), names=names, write=write_bytes)
     played.clear()
-    again = record_battles(tmp_path / "broken", battles, runner(None), names=names, write=write_bytes)
+    again = record_battles(tmp_path / "broken", battles, runner(pool, None), names=names, write=write_bytes)
     assert played == list(range(4, 12))  # the first chunk of four was kept
     assert again == whole and len(pair_scores(whole)) == 6
     files = sorted(f.name for f in (tmp_path / "whole").iterdir())
