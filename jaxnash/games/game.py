@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxnash.types import Array, Key, TimeStep
+from jaxnash.types import Array, JaxnashError, Key, TimeStep
 
 MASKED = -1e9  # a logit no softmax lets through, finite so that 0 * MASKED is 0
 
@@ -80,6 +80,41 @@ class TreeGame(NamedTuple):
 
 
 CHANCE, TERMINAL = -1, -2
+
+
+class TreeError(JaxnashError, ValueError):
+    """A game that the exact core cannot solve; the message names the history and the reason."""
+
+
+class HistoryTree(NamedTuple):
+    """A game written out on the host: its `H` histories breadth first, the root first, NumPy throughout."""
+
+    parent: Array  # i32[H], -1 at the root
+    action: Array  # i32[H]: what the parent's mover (or chance) did to come here; -1 at the root
+    player: Array  # i8[H]: 0, 1, CHANCE or TERMINAL
+    chance: Array  # f64[H]: probability of the chance outcome that leads here, 1 after a player's action
+    returns: Array  # f64[H, 2], read at terminals
+    infoset: Array  # i32[H]: index into `infosets` at decisions, -1 elsewhere
+    infosets: tuple[str, ...]  # their keys, each of one player
+    num_actions: int
+
+
+class PublicGame(NamedTuple):
+    """A game of public actions and private hands: `N` public nodes, parents first, and each player's hands.
+
+    Both players know the public node; each knows their own hand. `terminals` is a pytree with a method
+    `values(player, reach)`: from the opponent's reach f[Z, H_opponent] at the `Z` terminal nodes (in the
+    order of the nodes, the opponent's own actions only) to the player's expected payoffs f[Z, H_player]. Chance,
+    the hands' weights and card removal belong to `terminals`; an impossible hand's payoff is 0.
+    """
+
+    parent: Array  # i32[N], -1 at the root
+    action: Array  # i32[N], -1 at the root
+    player: Array  # i8[N]: 0, 1, CHANCE (a public card) or TERMINAL
+    nodes: tuple[str, ...]  # names of the nodes
+    hands: tuple[tuple[str, ...], tuple[str, ...]]  # names of each player's hands
+    terminals: Any
+    num_actions: int
 
 
 def sampled(tree: TreeGame) -> Game:
