@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from jaxnash._lazy import submodules
 
 if TYPE_CHECKING:
-    from jaxnash import games, keys, learners, policies, psro, rollouts, runs, showdown, types
+    from jaxnash import cfr, games, keys, learners, policies, psro, rollouts, runs, showdown, types
     from jaxnash.runs.checkpoint import restore
     from jaxnash.types import JaxnashError
 
 __all__ = [
     "JaxnashError",
+    "cfr",
     "games",
     "keys",
     "learners",

@@ -1,0 +1,255 @@
+"""From a game to arrays, on the host: `compile_tree`."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnash.cfr.sequence import Arrays, Bucket, PublicPayoffs, SparsePayoffs, Tree, Treeplex
+from jaxnash.cfr.tree import check, histories
+from jaxnash.games.game import HistoryTree, PublicGame, TreeGame
+
+# What one more bucket costs, in elements of padding: a bucket is some ten kernels of about 0.3 us, an element
+# some ten operations; and every bucket is compiled.
+BUCKET_COST = 1000
+ROW_GROUP_COST = 300
+
+
+class Layout(NamedTuple):
+    """One player's treeplex before it becomes arrays."""
+
+    sequence: np.ndarray  # i64[I * A]: the number of each (infoset, action), -1 where illegal
+    buckets: list[list[tuple[np.ndarray, np.ndarray, np.ndarray]]]  # (infosets [N], parent [N], action [W, N] or -1)
+    size: int  # sequences, the empty one included
+
+
+def compile_tree(game: TreeGame | HistoryTree | PublicGame, *, dtype: Any = np.float64) -> Tree:
+    """A two-player zero-sum game of perfect recall as arrays in sequence form, or, for a `PublicGame`, in
+    public form with the hands as lanes.
+
+    Raises `TreeError`, naming the history, for chance that does not sum to one, an empty action set, payoffs
+    that are not finite or not zero-sum, imperfect recall, or a tree too large for the memory.
+    """
+    if isinstance(game, PublicGame):
+        return _public(game, dtype)
+    written = histories(game) if isinstance(game, TreeGame) else game
+    check(written)
+    return _sequence_form(written, dtype)
+
+
+def last_sequences(tree: HistoryTree) -> np.ndarray:
+    """i64[2, H]: the key infoset * A + action of each player's last action before a history, -1 before any."""
+    last = np.full((2, len(tree.parent)), -1, np.int64)
+    for rows in depths(tree):
+        above = tree.parent[rows]
+        for player in (0, 1):
+            own = tree.player[above] == player
+            key = tree.infoset[above].astype(np.int64) * tree.num_actions + tree.action[rows]
+            last[player, rows] = np.where(own, key, last[player, above])
+    return last
+
+
+def chance_reach(tree: HistoryTree) -> np.ndarray:
+    """f64[H]: the product of the chance probabilities on the way to a history."""
+    result = np.array(tree.chance, np.float64)
+    for rows in depths(tree):
+        result[rows] *= result[tree.parent[rows]]
+    return result
+
+
+def depths(tree: HistoryTree) -> list[np.ndarray]:
+    """The histories of each depth but the root's, breadth first."""
+    edges, start = [], 1
+    while start < len(tree.parent):  # parents never decrease: a level ends where they leave the last one
+        stop = int(np.searchsorted(tree.parent, start))
+        edges.append(np.arange(start, stop))
+        start = stop
+    return edges
+
+
+def _sequence_form(tree: HistoryTree, dtype: Any) -> Tree:
+    last, reached = last_sequences(tree), chance_reach(tree)
+    actions, count = tree.num_actions, len(tree.infosets)
+    decisions = np.flatnonzero(tree.infoset >= 0)
+    first = np.zeros(count, np.int64)
+    first[tree.infoset[decisions[::-1]]] = decisions[::-1]  # of each infoset, its first history
+    player = tree.player[first]
+    legal = np.zeros((count, actions), bool)
+    children = np.flatnonzero(tree.parent >= 0)
+    children = children[tree.infoset[tree.parent[children]] >= 0]
+    legal[tree.infoset[tree.parent[children]], tree.action[children]] = True
+
+    order = np.argsort(player, kind="stable")  # player 0's rows first
+    row = np.empty(count, np.int64)
+    row[order] = np.arange(count)
+    layouts = []
+    for seat in (0, 1):
+        own = np.flatnonzero(player == seat)
+        layouts.append(layout(own, last[seat, first[own]], legal))
+
+    ends = np.flatnonzero(tree.player < -1)
+    ends_at = [np.where(last[s, ends] < 0, 0, layouts[s].sequence[last[s, ends]]) for s in (0, 1)]
+    width = layouts[1].size
+    cells, inverse = np.unique(ends_at[0] * width + ends_at[1], return_inverse=True)
+    payoff = np.bincount(inverse.ravel(), weights=reached[ends] * tree.returns[ends, 0], minlength=len(cells))
+    cells, payoff = cells[payoff != 0], payoff[payoff != 0]
+    pairs = cells // width, cells % width
+
+    with jax.enable_x64(dtype == np.float64):
+        sides = tuple(
+            _treeplex(part, lambda at: row[at] * actions, (), count * actions, dtype) for part in layouts
+        )
+        groups, positions = zip(
+            *(
+                _rows(pairs[s], pairs[1 - s], payoff if s == 0 else -payoff, layouts[s].size, dtype)
+                for s in (0, 1)
+            )
+        )
+        arrays = Arrays((sides[0], sides[1]), SparsePayoffs(groups, positions))
+    names = tuple(tree.infosets[i] for i in order)
+    return Tree(arrays, names, player[order].astype(np.int8), legal[order], dtype)
+
+
+def _public(game: PublicGame, dtype: Any) -> Tree:
+    nodes, actions = len(game.parent), game.num_actions
+    legal = np.zeros((nodes, actions), bool)
+    below = np.flatnonzero(game.parent >= 0)
+    below = below[game.player[game.parent[below]] >= 0]
+    legal[game.parent[below], game.action[below]] = True
+    last = np.full((2, nodes), -1, np.int64)
+    for node in range(1, nodes):
+        above = game.parent[node]
+        last[:, node] = last[:, above]
+        if game.player[above] >= 0:
+            last[game.player[above], node] = above * actions + game.action[node]
+
+    ends = np.flatnonzero(game.player < -1)
+    row, start, names, player, masks = {}, 0, [], [], []
+    for seat in (0, 1):
+        own, hands = np.flatnonzero(game.player == seat), game.hands[seat]
+        for node in own:
+            row[int(node)] = start
+            start += len(hands)
+            names += [f"{hand} | {game.nodes[node]}" for hand in hands]
+        player.append(np.full(len(own) * len(hands), seat, np.int8))
+        masks.append(np.repeat(legal[own], len(hands), axis=0))
+    sides, ends_at = [], []
+    with jax.enable_x64(dtype == np.float64):
+        for seat in (0, 1):
+            own, lanes = np.flatnonzero(game.player == seat), np.arange(len(game.hands[seat]))
+            part = layout(own, last[seat, own], legal)
+
+            def place(at: np.ndarray, lanes: np.ndarray = lanes) -> np.ndarray:
+                rows = np.array([row[int(node)] for node in at])
+                return (rows[:, None] + lanes) * actions
+
+            sides.append(_treeplex(part, place, (len(lanes),), start * actions, dtype))
+            ends_at.append(np.where(last[seat, ends] < 0, 0, part.sequence[last[seat, ends]]))
+        where = jnp.asarray(ends_at[0], jnp.int32), jnp.asarray(ends_at[1], jnp.int32)
+        terminals = jax.tree.map(
+            lambda leaf: jnp.asarray(leaf, dtype if np.issubdtype(np.asarray(leaf).dtype, np.floating) else None),
+            game.terminals,
+        )
+        arrays = Arrays((sides[0], sides[1]), PublicPayoffs(where, terminals))
+    return Tree(arrays, tuple(names), np.concatenate(player), np.concatenate(masks), dtype)
+
+
+def layout(own: np.ndarray, parent: np.ndarray, legal: np.ndarray) -> Layout:
+    """Numbers one player's sequences.
+
+    `own` i64[n] are the player's infosets, parents before children, `parent` i64[n] the key (infoset * A +
+    action) of the sequence that leads to each, -1 for the empty one, `legal` bool[I, A].
+    """
+    actions, width = legal.shape[1], legal.sum(1)
+    sequence = np.full(legal.size, -1, np.int64)
+    real = np.full(len(legal), -1, np.int64)  # the key of the last sequence with a choice
+    depth = np.zeros(len(legal), np.int64)  # choices before the infoset
+    for infoset, key in zip(own, parent):
+        above = -1 if key < 0 else key // actions
+        if above >= 0 and width[above] == 1:
+            key = real[above]
+            above = -1 if key < 0 else key // actions
+        real[infoset] = key
+        depth[infoset] = 0 if above < 0 else depth[above] + 1
+    choices = own[width[own] > 1]
+    size, buckets, below = 1, [], 0
+    for level in range(int(depth[choices].max(initial=-1)) + 1):
+        here = choices[depth[choices] == level]
+        start, groups = size, []
+        for members in grouped(width[here], BUCKET_COST):
+            at = here[members]
+            leads = np.where(real[at] < 0, 0, sequence[real[at]]) - below
+            by_parent = np.argsort(leads, kind="stable")
+            at, leads = at[by_parent], leads[by_parent]
+            table = _legal_actions(legal[at])
+            number = size + np.arange(table.size).reshape(table.shape)
+            taken = table >= 0
+            sequence[(at * actions + table)[taken]] = number[taken]
+            size += table.size
+            groups.append((at, leads, table))
+        buckets.append(groups)
+        below = start
+    for infoset in own[width[own] == 1]:
+        key = real[infoset]
+        sequence[infoset * actions + np.argmax(legal[infoset])] = 0 if key < 0 else sequence[key]
+    return Layout(sequence, buckets, size)
+
+
+def grouped(width: np.ndarray, cost: float) -> list[np.ndarray]:
+    """Splits rows by width so that the padding to a group's largest, plus `cost` a group, is least."""
+    widths, counts = np.unique(width, return_counts=True)
+    below = np.concatenate([[0], np.cumsum(counts)])
+    best, cut = np.zeros(len(widths) + 1), np.zeros(len(widths) + 1, int)
+    for stop in range(1, len(widths) + 1):
+        costs = best[:stop] + cost + widths[stop - 1] * (below[stop] - below[:stop])
+        cut[stop] = int(np.argmin(costs))
+        best[stop] = costs[cut[stop]]
+    groups, stop = [], len(widths)
+    while stop:
+        groups.append(np.flatnonzero((width >= widths[cut[stop]]) & (width <= widths[stop - 1])))
+        stop = cut[stop]
+    return groups[::-1]
+
+
+def _legal_actions(legal: np.ndarray) -> np.ndarray:
+    """The legal actions of each row of bool[N, A] as i64[W, N], -1 at padding."""
+    slots = int(legal.sum(1).max())
+    order = np.argsort(~legal, axis=1, kind="stable")[:, :slots]
+    return np.where(np.take_along_axis(legal, order, axis=1), order, -1).T
+
+
+def _treeplex(part: Layout, place: Any, lanes: tuple[int, ...], padding: int, dtype: Any) -> Treeplex:
+    levels = []
+    for groups in part.buckets:
+        level = []
+        for at, leads, table in groups:
+            taken, spread = table >= 0, (...,) + (None,) * len(lanes)
+            position = np.where(taken[spread], place(at) + table[spread], padding)
+            legal = None if taken.all() else jnp.asarray(taken)
+            level.append(Bucket(jnp.asarray(leads, jnp.int32), legal, jnp.asarray(position, jnp.int32)))
+        levels.append(tuple(level))
+    return Treeplex(jnp.ones(lanes, dtype), tuple(levels))
+
+
+def _rows(row: np.ndarray, column: np.ndarray, value: np.ndarray, size: int, dtype: Any) -> tuple[Any, Any]:
+    """Sparse rows in groups of like length, each [K, n]; where each row stands, counted from 1."""
+    order = np.argsort(row, kind="stable")
+    row, column, value = row[order], column[order], value[order]
+    owners, starts, lengths = np.unique(row, return_index=True, return_counts=True)
+    position, groups, placed = np.zeros(size, np.int64), [], 1
+    for members in grouped(lengths, ROW_GROUP_COST) if len(owners) else []:
+        slot = np.arange(lengths[members].max())[:, None]
+        inside = slot < lengths[members]
+        entry = np.where(inside, starts[members] + slot, 0)
+        groups.append(
+            (
+                jnp.asarray(np.where(inside, column[entry], 0), jnp.int32),
+                jnp.asarray(np.where(inside, value[entry], 0), dtype),
+            )
+        )
+        position[owners[members]] = placed + np.arange(len(members))
+        placed += len(members)
+    return tuple(groups), jnp.asarray(position, jnp.int32)

@@ -1,0 +1,170 @@
+"""Sequence form as arrays, and the two sweeps over it that every exact algorithm here is made of.
+
+A player's sequences are numbered from 0, the empty one, level by level: level d holds the sequences whose last
+action was the player's d-th real choice. Within a level, infosets of like width form a `Bucket`, stored action
+by action ([W, N]: all first actions, then all second ones), so that sums over actions are sums of contiguous
+vectors. Infosets with one legal action are left out: their sequence is their parent. In a game of public
+actions an "infoset" is a public node, and every array has the private hands as its last axis (`lanes`).
+
+Von Stengel, "Efficient computation of behavior strategies" (1996).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxnash.types import Array
+
+
+class Bucket(NamedTuple):
+    """`N` infosets of one depth with at most `W` actions."""
+
+    parent: Array  # i32[N]: the sequence that leads here, counted within the level above
+    legal: Array | None  # bool[W, N]; None: all of them are
+    position: Array  # i32[W, N, *lanes]: index into a policy f[I, A] laid flat; I * A at padding
+
+
+class Treeplex(NamedTuple):
+    """One player's sequences."""
+
+    root: Array  # f[*lanes] of ones: the reach of the empty sequence
+    levels: tuple[tuple[Bucket, ...], ...]
+
+
+class SparsePayoffs(NamedTuple):
+    """The payoff matrix between the players' sequences, chance included, rows grouped by length."""
+
+    groups: tuple[tuple[tuple[Array, Array], ...], ...]  # per player: (column i32[K, n], value f[K, n]), ...
+    position: tuple[Array, Array]  # i32[S]: where a sequence's row stands among all groups' rows; 0: has none
+
+    def gradient(self, player: int, reach: Array, size: int) -> Array:
+        """The payoff f[size] of each of the player's sequences against the opponent's reach f[S_opponent]."""
+        del size
+        rows = [jnp.sum(value * reach[column], axis=0) for column, value in self.groups[player]]
+        return jnp.concatenate([jnp.zeros(1, reach.dtype), *rows])[self.position[player]]
+
+
+class PublicPayoffs(NamedTuple):
+    """Payoffs at public terminal nodes, between the sequences that lead to them."""
+
+    sequence: tuple[Array, Array]  # i32[Z]: each player's sequence at a terminal
+    terminals: Any  # PublicGame.terminals
+
+    def gradient(self, player: int, reach: Array, size: int) -> Array:
+        """As `SparsePayoffs.gradient`, with hands: f[S_opponent, H_opponent] -> f[size, H_player]."""
+        values = self.terminals.values(player, reach[self.sequence[1 - player]])
+        return jnp.zeros((size, values.shape[1]), values.dtype).at[self.sequence[player]].add(values)
+
+
+class Arrays(NamedTuple):
+    """All that enters jit."""
+
+    sides: tuple[Treeplex, Treeplex]
+    payoffs: SparsePayoffs | PublicPayoffs
+
+
+class Tree(NamedTuple):
+    """A compiled game. Policies are f[I, A], player 0's infosets first."""
+
+    arrays: Arrays
+    infosets: tuple[str, ...]  # I names
+    player: Array  # i8[I]
+    legal: Array  # bool[I, A]
+    dtype: Any
+
+
+Strategy = tuple[tuple[Array, ...], ...]  # per level and bucket, f[W, N, *lanes]
+
+
+def level_sizes(side: Treeplex) -> list[int]:
+    """How many sequences each level holds, the empty one's level first."""
+    return [1] + [sum(b.position.shape[0] * b.position.shape[1] for b in level) for level in side.levels]
+
+
+def split(side: Treeplex, flat: Array) -> tuple[tuple[Array, ...], ...]:
+    """A vector f[S, *lanes] over sequences as arrays f[W, N, *lanes] per level and bucket."""
+    levels, at = [], 1
+    for level in side.levels:
+        blocks = []
+        for bucket in level:
+            w, n = bucket.position.shape[:2]
+            blocks.append(flat[at : at + w * n].reshape(w, n, *side.root.shape))
+            at += w * n
+        levels.append(tuple(blocks))
+    return tuple(levels)
+
+
+def flatten(side: Treeplex, levels: Strategy) -> Array:
+    """The inverse of `split`, one level or several."""
+    return jnp.concatenate([block.reshape(-1, *side.root.shape) for level in levels for block in level])
+
+
+def reach(side: Treeplex, strategy: Strategy) -> Array:
+    """The sweep down: the product of the player's own probabilities along each sequence, f[S, *lanes]."""
+    levels = [side.root[None]]
+    for level, blocks in zip(side.levels, strategy):
+        above = levels[-1]
+        levels.append(flatten(side, (tuple(s * above[b.parent] for b, s in zip(level, blocks)),)))
+    return jnp.concatenate(levels)
+
+
+def sweep(
+    side: Treeplex, gradient: Array, choose: Callable[[int, int, Array], tuple[Array, Any]]
+) -> tuple[Array, Any]:
+    """The sweep up, deepest infosets first. `gradient` f[S, *lanes] is what each sequence earns at terminals.
+
+    `choose(level, index, q)` is given a bucket's action values f[W, N, *lanes] (counterfactual: weighted by
+    chance and the opponent) and returns the infosets' values f[N, *lanes] and anything else it wants kept.
+    Returns the value of the game f[*lanes] and what was kept, per level and bucket.
+    """
+    sizes = level_sizes(side)
+    above = gradient[sum(sizes[:-1]) :]
+    kept: list[tuple[Any, ...]] = []
+    for level in reversed(range(len(side.levels))):
+        at = sum(sizes[:level])
+        q, above, offset = above, gradient[at : at + sizes[level]], 0
+        here = []
+        for index, bucket in enumerate(side.levels[level]):
+            w, n = bucket.position.shape[:2]
+            values, extra = choose(level, index, q[offset : offset + w * n].reshape(w, n, *side.root.shape))
+            above = above.at[bucket.parent].add(values, indices_are_sorted=True)
+            offset += w * n
+            here.append(extra)
+        kept.append(tuple(here))
+    return above[0], tuple(reversed(kept))
+
+
+def plan(side: Treeplex, policy: Array) -> Strategy:
+    """A policy f[I, A] as per-bucket arrays; padding is 0."""
+    flat = policy.reshape(-1)
+    return tuple(
+        tuple(flat.at[bucket.position].get(mode="fill", fill_value=0) for bucket in level) for level in side.levels
+    )
+
+
+def write(side: Treeplex, policy: Array, strategy: Strategy) -> Array:
+    """The policy f[I, A] with the rows of one player's buckets replaced."""
+    flat = policy.reshape(-1)
+    for level, blocks in zip(side.levels, strategy):
+        for bucket, block in zip(level, blocks):
+            flat = flat.at[bucket.position].set(block, mode="drop")
+    return flat.reshape(policy.shape)
+
+
+def legal_mask(side: Treeplex, bucket: Bucket) -> Array:
+    """bool[W, N, *lanes], or all True."""
+    shape = bucket.position.shape
+    if bucket.legal is None:
+        return jnp.ones(shape, bool)
+    return jnp.broadcast_to(bucket.legal.reshape(shape[:2] + (1,) * (len(shape) - 2)), shape)
+
+
+def rowwise(function: Callable[..., Any], side: Treeplex) -> Callable[..., Any]:
+    """A function of rows f[W] as one of buckets f[W, N, *lanes]; iteration counts are not mapped."""
+    for _ in range(1 + side.root.ndim):
+        function = jax.vmap(function, in_axes=-1, out_axes=-1)
+    return function

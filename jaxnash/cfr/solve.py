@@ -1,0 +1,205 @@
+"""The CFR family on compiled trees: one jitted loop, in chunks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnash.cfr.best_response import best_response_value, expected_value, uniform_policy
+from jaxnash.cfr.minimizers import CFR
+from jaxnash.cfr.sequence import (
+    Arrays,
+    Strategy,
+    Tree,
+    Treeplex,
+    legal_mask,
+    level_sizes,
+    reach,
+    rowwise,
+    split,
+    sweep,
+    write,
+)
+from jaxnash.types import Array, JaxnashError
+
+
+class Side(NamedTuple):
+    """What one player carries from iteration to iteration."""
+
+    minimizer: Any  # per level and bucket, the minimiser's state
+    strategy: Strategy  # of the next iteration
+    reach: Array  # f[S, *lanes], of that strategy
+    average: Array  # f[S, *lanes]: the weighted sum of reaches; [0] is the sum of weights
+
+
+class State(NamedTuple):
+    iteration: Array  # i32[]: iterations done
+    sides: tuple[Side, Side]
+
+
+class Progress(NamedTuple):
+    """What `solve` knows after a chunk."""
+
+    iteration: int
+    seconds: float  # spent solving so far, compilation left out
+    exploitability: float
+    value: float  # player 0's expected payoff in the average profile
+    state: State
+
+
+class Result(NamedTuple):
+    policy: np.ndarray  # f[I, A], the average policy in the tree's order
+    value: float  # player 0's expected payoff when both follow it
+    exploitability: float  # of it, in the game's unit
+    curve: np.ndarray  # f64[n, 3]: iteration, seconds, exploitability, whenever it was measured
+    iterations: int
+    seconds: float  # spent iterating, compilation left out
+    compile_seconds: float
+    state: State  # `solve(..., state=result.state)` goes on from here
+
+
+def init(arrays: Arrays, recipe: CFR) -> State:
+    """Iteration 0: no regrets, the strategies that the minimisers start with."""
+    return State(jnp.zeros((), jnp.int32), (_init(arrays.sides[0], recipe), _init(arrays.sides[1], recipe)))
+
+
+def iterate(arrays: Arrays, recipe: CFR, state: State, iterations: Array) -> State:
+    """`iterations` more iterations of the recipe: a pure function for jit and vmap (over payoffs, parameters of
+    the recipe, or states). Call it where x64 is enabled if the arrays are float64."""
+
+    def once(_: Array, state: State) -> State:
+        t = state.iteration + 1
+        first, second = state.sides
+        new_first = _update(arrays, recipe, 0, first, second.reach, t)
+        against = new_first if recipe.alternating else first
+        return State(t, (new_first, _update(arrays, recipe, 1, second, against.reach, t)))
+
+    return jax.lax.fori_loop(0, iterations, once, state)
+
+
+def average_reach(state: State) -> tuple[Array, Array]:
+    """The average strategies in sequence form, f[S, *lanes] each."""
+    first, second = (side.average / side.average[:1] for side in state.sides)
+    return first, second
+
+
+def average_policy(arrays: Arrays, state: State, base: Array) -> Array:
+    """The average policy f[I, A]; `base` f[I, A] gives the rows that it does not reach."""
+    for side, own in zip(arrays.sides, state.sides):
+        base = write(side, base, _behaviour(side, split(side, own.average)))
+    return base
+
+
+def measure(arrays: Arrays, state: State) -> tuple[Array, Array]:
+    """Exploitability of the average profile, and player 0's payoff in it."""
+    first, second = average_reach(state)
+    gain = best_response_value(arrays, 0, second) + best_response_value(arrays, 1, first)
+    return gain / 2, expected_value(arrays, first, second)
+
+
+def solve(
+    tree: Tree,
+    recipe: CFR,
+    *,
+    iterations: int = 1000,
+    evaluate_every: int | None = None,
+    target: float | None = None,
+    state: State | None = None,
+    on_progress: Callable[[Progress], Any] | None = None,
+) -> Result:
+    """Runs a recipe for `iterations` iterations in all, in chunks of `evaluate_every` (default: one chunk).
+
+    After each chunk exploitability is measured and `on_progress` is told; at or below `target` the solve stops.
+    Inside a chunk nothing is paid for any of this: it is one jitted loop. `state`, of a former result or a
+    `Progress`, goes on from there, bit for bit as if it had not stopped; `runs.checkpoint.save_state` keeps one.
+    """
+    if iterations < 1 or (evaluate_every is not None and evaluate_every < 1):
+        raise JaxnashError("A solve needs at least one iteration, and chunks of at least one.")
+    with jax.enable_x64(tree.dtype == np.float64):
+        state = _start(tree.arrays, recipe) if state is None else state
+        began = time.perf_counter()
+        chunk = _chunk.lower(tree.arrays, recipe, state, jnp.int32(1)).compile()
+        compiled, spent, done = time.perf_counter() - began, 0.0, int(state.iteration)
+        curve: list[tuple[float, float, float]] = []
+        while True:
+            size = min(evaluate_every or iterations, max(iterations - done, 0))
+            began = time.perf_counter()
+            state, gap, value = jax.block_until_ready(chunk(tree.arrays, state, jnp.int32(size)))
+            spent += time.perf_counter() - began
+            done, gap, value = done + size, float(gap), float(value)
+            curve.append((done, spent, gap))
+            if on_progress is not None:
+                on_progress(Progress(done, spent, gap, value, state))
+            if done >= iterations or (target is not None and gap <= target):
+                break
+        base = jnp.asarray(uniform_policy(tree), tree.dtype)
+        policy = np.asarray(_average_policy(tree.arrays, state, base))
+    return Result(policy, value, gap, np.array(curve), done, spent, compiled, state)
+
+
+def _init(side: Treeplex, recipe: CFR) -> Side:
+    minimizer = tuple(
+        tuple(rowwise(recipe.minimizer.init, side)(legal_mask(side, b)) for b in level) for level in side.levels
+    )
+    strategy = tuple(
+        tuple(_strategy(side, recipe, b, m, jnp.int32(1)) for b, m in zip(level, states))
+        for level, states in zip(side.levels, minimizer)
+    )
+    own = reach(side, strategy)
+    return Side(minimizer, strategy, own, jnp.zeros_like(own))
+
+
+def _strategy(side: Treeplex, recipe: CFR, bucket: Any, minimizer: Any, t: Array) -> Array:
+    row = rowwise(lambda m, legal: recipe.minimizer.strategy(m, legal, t), side)
+    return row(minimizer, legal_mask(side, bucket))
+
+
+def _update(arrays: Arrays, recipe: CFR, player: int, own: Side, opponent: Array, t: Array) -> Side:
+    """One player's half of iteration `t` against the opponent's reach."""
+    side = arrays.sides[player]
+    gradient = arrays.payoffs.gradient(player, opponent, sum(level_sizes(side)))
+
+    def choose(level: int, index: int, q: Array) -> tuple[Array, tuple[Any, Array]]:
+        bucket, strategy = side.levels[level][index], own.strategy[level][index]
+        values = jnp.sum(strategy * q, axis=0)
+        regrets = q - values
+        if bucket.legal is not None:
+            regrets = jnp.where(legal_mask(side, bucket), regrets, 0)
+        row = rowwise(lambda m, r: recipe.minimizer.update(m, r, t), side)
+        minimizer = row(own.minimizer[level][index], regrets)
+        return values, (minimizer, _strategy(side, recipe, bucket, minimizer, t + 1))
+
+    _, kept = sweep(side, gradient, choose)
+    minimizer = tuple(tuple(m for m, _ in level) for level in kept)
+    strategy = tuple(tuple(s for _, s in level) for level in kept)
+    average = own.average * recipe.averaging.decay(t).astype(own.average.dtype) + own.reach
+    return Side(minimizer, strategy, reach(side, strategy), average)
+
+
+def _behaviour(side: Treeplex, average: Strategy) -> Strategy:
+    """Behaviour probabilities of a plan over sequences; uniform where it is not reached."""
+
+    def row(weights: Array, legal: Array) -> Array:
+        total = jnp.sum(weights)
+        return jnp.where(total > 0, weights / jnp.where(total > 0, total, 1), legal / jnp.sum(legal))
+
+    return tuple(
+        tuple(rowwise(row, side)(block, legal_mask(side, b)) for b, block in zip(level, blocks))
+        for level, blocks in zip(side.levels, average)
+    )
+
+
+_start = jax.jit(init, static_argnums=1)
+_average_policy = jax.jit(average_policy)
+
+
+@partial(jax.jit, static_argnums=1)
+def _chunk(arrays: Arrays, recipe: CFR, state: State, iterations: Array) -> tuple[State, Array, Array]:
+    state = iterate(arrays, recipe, state, iterations)
+    return state, *measure(arrays, state)
