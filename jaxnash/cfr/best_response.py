@@ -61,18 +61,20 @@ def best_response(tree: Tree, policy: Array, player: int) -> BestResponse:
 def best_response_value(arrays: Arrays, player: int, opponent: Array) -> Array:
     """What a best response earns against the opponent's reach f[S, *lanes]; a function of arrays, for jit."""
     side = arrays.sides[player]
-    gradient = arrays.payoffs.gradient(player, opponent, sum(level_sizes(side)))
+    gradient = arrays.payoffs.gradient(player, opponent, level_sizes(side))
 
     def choose(level: int, index: int, q: Array) -> tuple[Array, None]:
         bucket = side.levels[level][index]
-        return jnp.max(q if bucket.legal is None else jnp.where(legal_mask(side, bucket), q, -jnp.inf), axis=0), None
+        return jnp.max(
+            q if bucket.legal is None else jnp.where(legal_mask(side, bucket), q, -jnp.inf), axis=0
+        ), None
 
     return jnp.sum(sweep(side, gradient, choose)[0])
 
 
 def expected_value(arrays: Arrays, first: Array, second: Array) -> Array:
     """Player 0's expected payoff for the reaches f[S, *lanes] of both."""
-    return jnp.sum(first * arrays.payoffs.gradient(0, second, first.shape[0]))
+    return jnp.sum(first * jnp.concatenate(arrays.payoffs.gradient(0, second, level_sizes(arrays.sides[0]))))
 
 
 def _reach(arrays: Arrays, player: int, policy: Array) -> Array:
@@ -92,12 +94,12 @@ def _value(arrays: Arrays, policy: Array) -> Array:
 
 def _best(arrays: Arrays, player: int, policy: Array) -> tuple[Array, Array]:
     side = arrays.sides[player]
-    gradient = arrays.payoffs.gradient(player, _reach(arrays, 1 - player, policy), sum(level_sizes(side)))
+    gradient = arrays.payoffs.gradient(player, _reach(arrays, 1 - player, policy), level_sizes(side))
 
     def choose(level: int, index: int, q: Array) -> tuple[Array, Array]:
         q = jnp.where(legal_mask(side, side.levels[level][index]), q, -jnp.inf)
         pure = jnp.arange(q.shape[0]).reshape(-1, *[1] * (q.ndim - 1)) == jnp.argmax(q, axis=0)
-        return jnp.max(q, axis=0), pure.astype(gradient.dtype)
+        return jnp.max(q, axis=0), pure.astype(q.dtype)
 
     value, response = sweep(side, gradient, choose)
     strategy: Strategy = response

@@ -14,7 +14,7 @@ from jaxnash.games.game import HistoryTree, PublicGame, TreeGame
 
 # What one more bucket costs, in elements of padding: a bucket is some ten kernels of about 0.3 us, an element
 # some ten operations; and every bucket is compiled.
-BUCKET_COST = 1000
+BUCKET_COST = 4000
 ROW_GROUP_COST = 300
 
 
@@ -22,7 +22,9 @@ class Layout(NamedTuple):
     """One player's treeplex before it becomes arrays."""
 
     sequence: np.ndarray  # i64[I * A]: the number of each (infoset, action), -1 where illegal
-    buckets: list[list[tuple[np.ndarray, np.ndarray, np.ndarray]]]  # (infosets [N], parent [N], action [W, N] or -1)
+    buckets: list[
+        list[tuple[np.ndarray, np.ndarray, np.ndarray]]
+    ]  # (infosets [N], parent [N], action [W, N] or -1)
     size: int  # sequences, the empty one included
 
 
@@ -103,10 +105,7 @@ def _sequence_form(tree: HistoryTree, dtype: Any) -> Tree:
             _treeplex(part, lambda at: row[at] * actions, (), count * actions, dtype) for part in layouts
         )
         groups, positions = zip(
-            *(
-                _rows(pairs[s], pairs[1 - s], payoff if s == 0 else -payoff, layouts[s].size, dtype)
-                for s in (0, 1)
-            )
+            *(_rows(pairs[s], pairs[1 - s], payoff if s == 0 else -payoff, layouts[s], dtype) for s in (0, 1))
         )
         arrays = Arrays((sides[0], sides[1]), SparsePayoffs(groups, positions))
     names = tuple(tree.infosets[i] for i in order)
@@ -150,7 +149,9 @@ def _public(game: PublicGame, dtype: Any) -> Tree:
             ends_at.append(np.where(last[seat, ends] < 0, 0, part.sequence[last[seat, ends]]))
         where = jnp.asarray(ends_at[0], jnp.int32), jnp.asarray(ends_at[1], jnp.int32)
         terminals = jax.tree.map(
-            lambda leaf: jnp.asarray(leaf, dtype if np.issubdtype(np.asarray(leaf).dtype, np.floating) else None),
+            lambda leaf: jnp.asarray(
+                leaf, dtype if np.issubdtype(np.asarray(leaf).dtype, np.floating) else None
+            ),
             game.terminals,
         )
         arrays = Arrays((sides[0], sides[1]), PublicPayoffs(where, terminals))
@@ -234,12 +235,14 @@ def _treeplex(part: Layout, place: Any, lanes: tuple[int, ...], padding: int, dt
     return Treeplex(jnp.ones(lanes, dtype), tuple(levels))
 
 
-def _rows(row: np.ndarray, column: np.ndarray, value: np.ndarray, size: int, dtype: Any) -> tuple[Any, Any]:
+def _rows(
+    row: np.ndarray, column: np.ndarray, value: np.ndarray, part: Layout, dtype: Any
+) -> tuple[Any, Any]:
     """Sparse rows in groups of like length, each [K, n]; where each row stands, counted from 1."""
     order = np.argsort(row, kind="stable")
     row, column, value = row[order], column[order], value[order]
     owners, starts, lengths = np.unique(row, return_index=True, return_counts=True)
-    position, groups, placed = np.zeros(size, np.int64), [], 1
+    position, groups, placed = np.zeros(part.size, np.int64), [], 1
     for members in grouped(lengths, ROW_GROUP_COST) if len(owners) else []:
         slot = np.arange(lengths[members].max())[:, None]
         inside = slot < lengths[members]
@@ -252,4 +255,7 @@ def _rows(row: np.ndarray, column: np.ndarray, value: np.ndarray, size: int, dty
         )
         position[owners[members]] = placed + np.arange(len(members))
         placed += len(members)
-    return tuple(groups), jnp.asarray(position, jnp.int32)
+    levels = np.split(
+        position, np.cumsum([1] + [sum(t.size for _, _, t in level) for level in part.buckets])[:-1]
+    )
+    return tuple(groups), tuple(jnp.asarray(level, jnp.int32) for level in levels)

@@ -1,7 +1,8 @@
 """Regret minimisers, averagers and recipes: a recipe is one expression over parts.
 
-A minimiser acts on one row f[A] of one infoset; the solver maps it over all of them. `t` counts iterations
-from 1. Illegal actions are False in `legal` bool[A]; their regret is 0 and they are never played.
+A minimiser acts on one row f[A] of one infoset; trailing axes are further infosets, written after the actions
+because sums over a leading axis are sums of contiguous vectors (vmap would transpose). `t` counts iterations
+from 1. Illegal actions are False in `legal` bool[A, ...]; their regret is 0 and they are never played.
 """
 
 from __future__ import annotations
@@ -24,6 +25,12 @@ class RegretMinimizer(NamedTuple):
     init: Callable[[Array], Any]  # (legal bool[A]) -> state
     update: Callable[[Any, Array, Array], Any]  # (state, instantaneous regrets f[A], t) -> state
     strategy: Callable[[Any, Array, Array], Array]  # (state, legal bool[A], t) -> f[A], for iteration t
+
+
+def normalised(weights: Array, legal: Array) -> Array:
+    """Weights f[A, ...] as probabilities; uniform over the legal actions where all are 0."""
+    total = jnp.sum(weights, axis=0)
+    return jnp.where(total > 0, weights / jnp.where(total > 0, total, 1), legal / jnp.sum(legal, axis=0))
 
 
 class Averager(NamedTuple):
@@ -66,7 +73,9 @@ def floor_at_zero(regrets: Array, t: Array) -> Array:
 
 
 @_same_when_equal
-def discount(alpha: float | Schedule, beta: float | Schedule | None = None, *, offset: float = 1.0) -> Transform:
+def discount(
+    alpha: float | Schedule, beta: float | Schedule | None = None, *, offset: float = 1.0
+) -> Transform:
     """Multiplies positive regrets by s^alpha / (s^alpha + offset) and the others by s^beta / (s^beta + offset),
     where s = t - 1 (Brown & Sandholm 2019, section 3; DCFR+ has offset 1.5: Xu et al. 2022). Without beta, every
     regret is treated as positive. Either may be a schedule."""
@@ -78,7 +87,9 @@ def discount(alpha: float | Schedule, beta: float | Schedule | None = None, *, o
 
     def transform(regrets: Array, t: Array) -> Array:
         positive = factor(alpha, t, regrets)
-        return regrets * (positive if beta is None else jnp.where(regrets > 0, positive, factor(beta, t, regrets)))
+        return regrets * (
+            positive if beta is None else jnp.where(regrets > 0, positive, factor(beta, t, regrets))
+        )
 
     return transform
 
@@ -100,8 +111,7 @@ def regret_matching(*, before: Transform | None = None, after: Transform | None 
     def strategy(regrets: Array, legal: Array, t: Array) -> Array:
         del t
         positive = jnp.where(legal, jnp.maximum(regrets, 0), 0)
-        total = jnp.sum(positive)
-        return jnp.where(total > 0, positive / jnp.where(total > 0, total, 1), legal / jnp.sum(legal))
+        return normalised(positive, legal)
 
     return RegretMinimizer(init, update, strategy)
 
@@ -209,7 +219,9 @@ def hs_dcfr(horizon: int) -> CFR:
 
 def hs_pcfr_plus(horizon: int) -> CFR:
     """PCFR+ whose average is scheduled over `horizon` iterations (Zhang et al. 2024)."""
-    return CFR(predictive(regret_matching(after=floor_at_zero)), power(hyperbolic(30.0, -5.0, horizon=horizon)))
+    return CFR(
+        predictive(regret_matching(after=floor_at_zero)), power(hyperbolic(30.0, -5.0, horizon=horizon))
+    )
 
 
 RECIPES: dict[str, Callable[..., CFR]] = {

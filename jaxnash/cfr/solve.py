@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnash.cfr.best_response import best_response_value, expected_value, uniform_policy
-from jaxnash.cfr.minimizers import CFR
+from jaxnash.cfr.minimizers import CFR, normalised
 from jaxnash.cfr.sequence import (
     Arrays,
     Strategy,
@@ -21,7 +21,6 @@ from jaxnash.cfr.sequence import (
     legal_mask,
     level_sizes,
     reach,
-    rowwise,
     split,
     sweep,
     write,
@@ -145,7 +144,7 @@ def solve(
 
 def _init(side: Treeplex, recipe: CFR) -> Side:
     minimizer = tuple(
-        tuple(rowwise(recipe.minimizer.init, side)(legal_mask(side, b)) for b in level) for level in side.levels
+        tuple(recipe.minimizer.init(legal_mask(side, b)) for b in level) for level in side.levels
     )
     strategy = tuple(
         tuple(_strategy(side, recipe, b, m, jnp.int32(1)) for b, m in zip(level, states))
@@ -156,45 +155,41 @@ def _init(side: Treeplex, recipe: CFR) -> Side:
 
 
 def _strategy(side: Treeplex, recipe: CFR, bucket: Any, minimizer: Any, t: Array) -> Array:
-    row = rowwise(lambda m, legal: recipe.minimizer.strategy(m, legal, t), side)
-    return row(minimizer, legal_mask(side, bucket))
+    return recipe.minimizer.strategy(minimizer, legal_mask(side, bucket), t)
 
 
 def _update(arrays: Arrays, recipe: CFR, player: int, own: Side, opponent: Array, t: Array) -> Side:
     """One player's half of iteration `t` against the opponent's reach."""
     side = arrays.sides[player]
-    gradient = arrays.payoffs.gradient(player, opponent, sum(level_sizes(side)))
+    gradient = arrays.payoffs.gradient(player, opponent, level_sizes(side))
 
     def choose(level: int, index: int, q: Array) -> tuple[Array, tuple[Any, Array]]:
         bucket, strategy = side.levels[level][index], own.strategy[level][index]
-        values = jnp.sum(strategy * q, axis=0)
+        values = barrier(jnp.sum(strategy * q, axis=0))
         regrets = q - values
         if bucket.legal is not None:
             regrets = jnp.where(legal_mask(side, bucket), regrets, 0)
-        row = rowwise(lambda m, r: recipe.minimizer.update(m, r, t), side)
-        minimizer = row(own.minimizer[level][index], regrets)
-        return values, (minimizer, _strategy(side, recipe, bucket, minimizer, t + 1))
+        minimizer = barrier(recipe.minimizer.update(own.minimizer[level][index], regrets, t))
+        return values, (minimizer, barrier(_strategy(side, recipe, bucket, minimizer, t + 1)))
 
     _, kept = sweep(side, gradient, choose)
     minimizer = tuple(tuple(m for m, _ in level) for level in kept)
     strategy = tuple(tuple(s for _, s in level) for level in kept)
     average = own.average * recipe.averaging.decay(t).astype(own.average.dtype) + own.reach
+    average, strategy = barrier((average, strategy))
     return Side(minimizer, strategy, reach(side, strategy), average)
 
 
 def _behaviour(side: Treeplex, average: Strategy) -> Strategy:
     """Behaviour probabilities of a plan over sequences; uniform where it is not reached."""
 
-    def row(weights: Array, legal: Array) -> Array:
-        total = jnp.sum(weights)
-        return jnp.where(total > 0, weights / jnp.where(total > 0, total, 1), legal / jnp.sum(legal))
-
     return tuple(
-        tuple(rowwise(row, side)(block, legal_mask(side, b)) for b, block in zip(level, blocks))
+        tuple(normalised(block, legal_mask(side, b)) for b, block in zip(level, blocks))
         for level, blocks in zip(side.levels, average)
     )
 
 
+barrier = jax.lax.optimization_barrier
 _start = jax.jit(init, static_argnums=1)
 _average_policy = jax.jit(average_policy)
 
