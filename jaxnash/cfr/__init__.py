@@ -34,6 +34,7 @@ from jaxnash.cfr.minimizers import (
     sapcfr_plus,
     uniform,
 )
+from jaxnash.cfr.public import public_form
 from jaxnash.cfr.sequence import Tree
 from jaxnash.cfr.solve import Progress, Result, State, init, iterate, solve
 

@@ -13,7 +13,6 @@ from jaxnash.cfr.sequence import (
     Strategy,
     Tree,
     legal_mask,
-    level_sizes,
     plan,
     reach,
     sweep,
@@ -61,7 +60,7 @@ def best_response(tree: Tree, policy: Array, player: int) -> BestResponse:
 def best_response_value(arrays: Arrays, player: int, opponent: Array) -> Array:
     """What a best response earns against the opponent's reach f[S, *lanes]; a function of arrays, for jit."""
     side = arrays.sides[player]
-    gradient = arrays.payoffs.gradient(player, opponent, level_sizes(side))
+    gradient = arrays.payoffs.gradient(player, opponent)
 
     def choose(level: int, index: int, q: Array) -> tuple[Array, None]:
         bucket = side.levels[level][index]
@@ -74,7 +73,7 @@ def best_response_value(arrays: Arrays, player: int, opponent: Array) -> Array:
 
 def expected_value(arrays: Arrays, first: Array, second: Array) -> Array:
     """Player 0's expected payoff for the reaches f[S, *lanes] of both."""
-    return jnp.sum(first * jnp.concatenate(arrays.payoffs.gradient(0, second, level_sizes(arrays.sides[0]))))
+    return jnp.sum(first * jnp.concatenate(arrays.payoffs.gradient(0, second)))
 
 
 def _reach(arrays: Arrays, player: int, policy: Array) -> Array:
@@ -94,7 +93,7 @@ def _value(arrays: Arrays, policy: Array) -> Array:
 
 def _best(arrays: Arrays, player: int, policy: Array) -> tuple[Array, Array]:
     side = arrays.sides[player]
-    gradient = arrays.payoffs.gradient(player, _reach(arrays, 1 - player, policy), level_sizes(side))
+    gradient = arrays.payoffs.gradient(player, _reach(arrays, 1 - player, policy))
 
     def choose(level: int, index: int, q: Array) -> tuple[Array, Array]:
         q = jnp.where(legal_mask(side, side.levels[level][index]), q, -jnp.inf)

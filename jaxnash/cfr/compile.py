@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnash.cfr.sequence import Arrays, Bucket, PublicPayoffs, SparsePayoffs, Tree, Treeplex
+from jaxnash.cfr.sequence import Arrays, Bucket, PublicPayoffs, Rows, SparsePayoffs, Tree, Treeplex
 from jaxnash.cfr.tree import check, histories
 from jaxnash.games.game import HistoryTree, PublicGame, TreeGame
 
@@ -16,6 +16,7 @@ from jaxnash.games.game import HistoryTree, PublicGame, TreeGame
 # some ten operations; and every bucket is compiled.
 BUCKET_COST = 4000
 ROW_GROUP_COST = 300
+BEYOND = 2**31 - 1  # a position outside any table, read as 0
 
 
 class Layout(NamedTuple):
@@ -104,10 +105,11 @@ def _sequence_form(tree: HistoryTree, dtype: Any) -> Tree:
         sides = tuple(
             _treeplex(part, lambda at: row[at] * actions, (), count * actions, dtype) for part in layouts
         )
-        groups, positions = zip(
-            *(_rows(pairs[s], pairs[1 - s], payoff if s == 0 else -payoff, layouts[s], dtype) for s in (0, 1))
-        )
-        arrays = Arrays((sides[0], sides[1]), SparsePayoffs(groups, positions))
+        rows = [
+            _rows(pairs[s], layouts[s], dtype, index=pairs[1 - s], factor=payoff if s == 0 else -payoff)
+            for s in (0, 1)
+        ]
+        arrays = Arrays((sides[0], sides[1]), SparsePayoffs((rows[0], rows[1])))
     names = tuple(tree.infosets[i] for i in order)
     return Tree(arrays, names, player[order].astype(np.int8), legal[order], dtype)
 
@@ -125,27 +127,36 @@ def _public(game: PublicGame, dtype: Any) -> Tree:
         if game.player[above] >= 0:
             last[game.player[above], node] = above * actions + game.action[node]
 
-    ends = np.flatnonzero(game.player < -1)
-    row, start, names, player, masks = {}, 0, [], [], []
+    own = [np.flatnonzero(game.player == seat) for seat in (0, 1)]
+    table, names = game.infoset, game.infosets
+    if table is None:
+        split = own[0].size * len(game.hands[0])
+        total = split + own[1].size * len(game.hands[1])
+        table = (
+            np.arange(split).reshape(own[0].size, -1),
+            np.arange(split, total).reshape(own[1].size, -1),
+        )
+        names = tuple(f"{hand} | {game.nodes[n]}" for s in (0, 1) for n in own[s] for hand in game.hands[s])
+    player, masks = np.empty(len(names), np.int8), np.empty((len(names), actions), bool)
     for seat in (0, 1):
-        own, hands = np.flatnonzero(game.player == seat), game.hands[seat]
-        for node in own:
-            row[int(node)] = start
-            start += len(hands)
-            names += [f"{hand} | {game.nodes[node]}" for hand in hands]
-        player.append(np.full(len(own) * len(hands), seat, np.int8))
-        masks.append(np.repeat(legal[own], len(hands), axis=0))
-    sides, ends_at = [], []
+        there = table[seat] >= 0
+        player[table[seat][there]] = seat
+        masks[table[seat][there]] = np.broadcast_to(legal[own[seat]][:, None], (*there.shape, actions))[there]
+
+    ends = np.flatnonzero(game.player < -1)
+    sides, parts, ends_at = [], [], []
     with jax.enable_x64(dtype == np.float64):
         for seat in (0, 1):
-            own, lanes = np.flatnonzero(game.player == seat), np.arange(len(game.hands[seat]))
-            part = layout(own, last[seat, own], legal)
+            part = layout(own[seat], last[seat, own[seat]], legal, lanes=len(game.hands[seat]))
+            rank = np.zeros(nodes, np.int64)
+            rank[own[seat]] = np.arange(own[seat].size)
+            rows = np.where(table[seat] >= 0, table[seat].astype(np.int64) * actions, len(names) * actions)
 
-            def place(at: np.ndarray, lanes: np.ndarray = lanes) -> np.ndarray:
-                rows = np.array([row[int(node)] for node in at])
-                return (rows[:, None] + lanes) * actions
+            def place(at: np.ndarray, rows: np.ndarray = rows, rank: np.ndarray = rank) -> np.ndarray:
+                return rows[rank[at]]
 
-            sides.append(_treeplex(part, place, (len(lanes),), start * actions, dtype))
+            parts.append(part)
+            sides.append(_treeplex(part, place, (len(game.hands[seat]),), len(names) * actions, dtype))
             ends_at.append(np.where(last[seat, ends] < 0, 0, part.sequence[last[seat, ends]]))
         where = jnp.asarray(ends_at[0], jnp.int32), jnp.asarray(ends_at[1], jnp.int32)
         terminals = jax.tree.map(
@@ -154,11 +165,12 @@ def _public(game: PublicGame, dtype: Any) -> Tree:
             ),
             game.terminals,
         )
-        arrays = Arrays((sides[0], sides[1]), PublicPayoffs(where, terminals))
-    return Tree(arrays, tuple(names), np.concatenate(player), np.concatenate(masks), dtype)
+        rows = [_rows(ends_at[s], parts[s], dtype) for s in (0, 1)]
+        arrays = Arrays((sides[0], sides[1]), PublicPayoffs(where, (rows[0], rows[1]), terminals))
+    return Tree(arrays, names, player, masks, dtype)
 
 
-def layout(own: np.ndarray, parent: np.ndarray, legal: np.ndarray) -> Layout:
+def layout(own: np.ndarray, parent: np.ndarray, legal: np.ndarray, *, lanes: int = 1) -> Layout:
     """Numbers one player's sequences.
 
     `own` i64[n] are the player's infosets, parents before children, `parent` i64[n] the key (infoset * A +
@@ -180,7 +192,7 @@ def layout(own: np.ndarray, parent: np.ndarray, legal: np.ndarray) -> Layout:
     for level in range(int(depth[choices].max(initial=-1)) + 1):
         here = choices[depth[choices] == level]
         start, groups = size, []
-        for members in grouped(width[here], BUCKET_COST):
+        for members in grouped(width[here], BUCKET_COST / lanes):
             at = here[members]
             leads = np.where(real[at] < 0, 0, sequence[real[at]]) - below
             by_parent = np.argsort(leads, kind="stable")
@@ -228,7 +240,7 @@ def _treeplex(part: Layout, place: Any, lanes: tuple[int, ...], padding: int, dt
         level = []
         for at, leads, table in groups:
             taken, spread = table >= 0, (...,) + (None,) * len(lanes)
-            position = np.where(taken[spread], place(at) + table[spread], padding)
+            position = np.where(taken[spread], np.minimum(place(at) + table[spread], padding), padding)
             legal = None if taken.all() else jnp.asarray(taken)
             level.append(Bucket(jnp.asarray(leads, jnp.int32), legal, jnp.asarray(position, jnp.int32)))
         levels.append(tuple(level))
@@ -236,26 +248,30 @@ def _treeplex(part: Layout, place: Any, lanes: tuple[int, ...], padding: int, dt
 
 
 def _rows(
-    row: np.ndarray, column: np.ndarray, value: np.ndarray, part: Layout, dtype: Any
-) -> tuple[Any, Any]:
-    """Sparse rows in groups of like length, each [K, n]; where each row stands, counted from 1."""
-    order = np.argsort(row, kind="stable")
-    row, column, value = row[order], column[order], value[order]
-    owners, starts, lengths = np.unique(row, return_index=True, return_counts=True)
-    position, groups, placed = np.zeros(part.size, np.int64), [], 1
+    owner: np.ndarray,
+    part: Layout,
+    dtype: Any,
+    *,
+    index: np.ndarray | None = None,
+    factor: np.ndarray | None = None,
+) -> Rows:
+    """Groups the terms of each sequence. Term i belongs to sequence owner[i]; it is factor[i] times entry
+    index[i] of a vector, or, without an index, entry i itself."""
+    order = np.argsort(owner, kind="stable")
+    owners, starts, lengths = np.unique(owner[order], return_index=True, return_counts=True)
+    position, groups, placed = np.full(part.size, BEYOND), [], 0
+    if index is None:
+        index, placed = np.arange(len(owner)), len(owner)
+        single = lengths == 1
+        position[owners[single]] = order[starts[single]]
+        owners, starts, lengths = owners[~single], starts[~single], lengths[~single]
     for members in grouped(lengths, ROW_GROUP_COST) if len(owners) else []:
         slot = np.arange(lengths[members].max())[:, None]
         inside = slot < lengths[members]
-        entry = np.where(inside, starts[members] + slot, 0)
-        groups.append(
-            (
-                jnp.asarray(np.where(inside, column[entry], 0), jnp.int32),
-                jnp.asarray(np.where(inside, value[entry], 0), dtype),
-            )
-        )
+        entry = order[np.where(inside, starts[members] + slot, 0)]
+        weight = np.where(inside, 1.0 if factor is None else factor[entry], 0.0)
+        groups.append((jnp.asarray(np.where(inside, index[entry], 0), jnp.int32), jnp.asarray(weight, dtype)))
         position[owners[members]] = placed + np.arange(len(members))
         placed += len(members)
-    levels = np.split(
-        position, np.cumsum([1] + [sum(t.size for _, _, t in level) for level in part.buckets])[:-1]
-    )
-    return tuple(groups), tuple(jnp.asarray(level, jnp.int32) for level in levels)
+    ends = np.cumsum([1] + [sum(t.size for _, _, t in level) for level in part.buckets])
+    return Rows(tuple(groups), tuple(jnp.asarray(p, jnp.int32) for p in np.split(position, ends[:-1])))

@@ -12,7 +12,6 @@ Von Stengel, "Efficient computation of behavior strategies" (1996).
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import accumulate
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -46,32 +45,53 @@ def _weighted_sums(column: Array, value: Array, reach: Array) -> Array:
     return sum(value[k] * reach[column[k]] for k in range(1, len(column))) + value[0] * reach[column[0]]
 
 
+class Rows(NamedTuple):
+    """Where the terms of each of a player's sequences stand, in groups of sequences with like many."""
+
+    groups: tuple[tuple[Array, Array], ...]  # index i32[K, n] and factor f[K, n] of K terms each
+    position: tuple[
+        Array, ...
+    ]  # per level i32[s]: a sequence's place among the terms and then the groups' sums;
+    # beyond them where it has none
+
+    def sums(self, terms: Array, *, direct: bool) -> list[Array]:
+        """Per level f[s, *lanes]: the weighted sum of each sequence's terms f[n, *lanes]. With `direct`, a
+        sequence of one term reads it without a group."""
+        table = [terms] if direct else []
+        table += [_weighted_sums(index, factor, terms) for index, factor in self.groups]
+        flat = jnp.concatenate(table) if len(table) != 1 else table[0]
+        return [flat.at[position].get(mode="fill", fill_value=0) for position in self.position]
+
+
+def _weighted_sums(index: Array, factor: Array, terms: Array) -> Array:
+    factor = factor.reshape(factor.shape + (1,) * (terms.ndim - 1))
+    if len(index) > UNROLLED or index.size < LARGE:
+        return jnp.sum(factor * terms[index], axis=0)
+    # Written out: on a CPU, XLA sums over a leading axis by walking down columns, eight times slower here.
+    return sum(factor[k] * terms[index[k]] for k in range(1, len(index))) + factor[0] * terms[index[0]]
+
+
 class SparsePayoffs(NamedTuple):
-    """The payoff matrix between the players' sequences, chance included, rows grouped by length."""
+    """The payoff matrix between the players' sequences, chance included."""
 
-    groups: tuple[tuple[tuple[Array, Array], ...], ...]  # per player: (column i32[K, n], value f[K, n]), ...
-    position: tuple[tuple[Array, ...], ...]  # per player and level, i32[s]: where a sequence's row stands
-    # among all groups' rows, counted from 1; 0: has none
+    rows: tuple[Rows, Rows]  # of each player, over the opponent's sequences
 
-    def gradient(self, player: int, reach: Array, sizes: list[int]) -> list[Array]:
+    def gradient(self, player: int, reach: Array) -> list[Array]:
         """The payoff of each of the player's sequences, f[s] a level, against the opponent's reach f[S]."""
-        del sizes
-        rows = [_weighted_sums(column, value, reach) for column, value in self.groups[player]]
-        table = jnp.concatenate([jnp.zeros(1, reach.dtype), *rows])
-        return [table[position] for position in self.position[player]]
+        return self.rows[player].sums(reach, direct=False)
 
 
 class PublicPayoffs(NamedTuple):
     """Payoffs at public terminal nodes, between the sequences that lead to them."""
 
     sequence: tuple[Array, Array]  # i32[Z]: each player's sequence at a terminal
+    rows: tuple[Rows, Rows]  # of each player, over the terminals
     terminals: Any  # PublicGame.terminals
 
-    def gradient(self, player: int, reach: Array, sizes: list[int]) -> list[Array]:
+    def gradient(self, player: int, reach: Array) -> list[Array]:
         """As `SparsePayoffs.gradient`, with hands: from f[S, H_opponent] to f[s, H_player] a level."""
         values = self.terminals.values(player, reach[self.sequence[1 - player]])
-        total = jnp.zeros((sum(sizes), values.shape[1]), values.dtype).at[self.sequence[player]].add(values)
-        return jnp.split(total, list(accumulate(sizes))[:-1])
+        return self.rows[player].sums(values, direct=True)
 
 
 class Arrays(NamedTuple):

@@ -19,7 +19,6 @@ from jaxnash.cfr.sequence import (
     Tree,
     Treeplex,
     legal_mask,
-    level_sizes,
     reach,
     split,
     sweep,
@@ -161,7 +160,7 @@ def _strategy(side: Treeplex, recipe: CFR, bucket: Any, minimizer: Any, t: Array
 def _update(arrays: Arrays, recipe: CFR, player: int, own: Side, opponent: Array, t: Array) -> Side:
     """One player's half of iteration `t` against the opponent's reach."""
     side = arrays.sides[player]
-    gradient = arrays.payoffs.gradient(player, opponent, level_sizes(side))
+    gradient = arrays.payoffs.gradient(player, opponent)
 
     def choose(level: int, index: int, q: Array) -> tuple[Array, tuple[Any, Array]]:
         bucket, strategy = side.levels[level][index], own.strategy[level][index]

@@ -115,6 +115,9 @@ class PublicGame(NamedTuple):
     hands: tuple[tuple[str, ...], tuple[str, ...]]  # names of each player's hands
     terminals: Any
     num_actions: int
+    infoset: tuple[Array, Array] | None = None  # per player, i32[own nodes, hands]: an index into `infosets`, -1
+    # where a hand cannot be there; None: node by node, all hands of each
+    infosets: tuple[str, ...] = ()
 
 
 def sampled(tree: TreeGame) -> Game:
