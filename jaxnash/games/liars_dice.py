@@ -55,7 +55,7 @@ def liars_dice(dice: int = 1, sides: int = 6) -> TreeGame:
         return jnp.where(action == bids, bid >= 0, action > bid)
 
     def chance(state: Array) -> Array:
-        # a copy: JAX types a NumPy constant once by its identity, so that after use in float32 it stays float32
+        # a copy: JAX types a NumPy constant once, by its identity; after use in float32 it stays float32
         return jnp.asarray(odds.copy())
 
     def next(state: Array, action: Array) -> Array:

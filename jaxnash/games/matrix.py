@@ -37,7 +37,7 @@ def matrix(payoffs: Array) -> TreeGame:
         return jnp.asarray(state).at[chosen].set(jnp.asarray(action, jnp.int32))
 
     def returns(state: Array) -> Array:
-        # a copy: JAX types a NumPy constant once by its identity, so that after use in float32 it stays float32
+        # a copy: JAX types a NumPy constant once, by its identity; after use in float32 it stays float32
         won = jnp.asarray(table.copy())[state[0], state[1]]
         return jnp.stack([won, -won])
 
