@@ -1,4 +1,4 @@
-"""`python -m benchmarks [bridge]`: ratios to peers, as a table and JSON."""
+"""`python -m benchmarks [bridge|cfr]`: ratios to peers, as a table and JSON."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import sys
 
 import tyro
 
-from benchmarks import bridge
+from benchmarks import bridge, cfr
+
+COMMANDS = {"bridge": bridge.run_from_command_line, "cfr": cfr.run_from_command_line}
 
 
 def main() -> None:
-    arguments = sys.argv[1:] or ["bridge"]  # all there is
-    tyro.extras.subcommand_cli_from_dict(
-        {"bridge": bridge.run_from_command_line}, prog="python -m benchmarks", args=arguments
-    )
+    for arguments in [sys.argv[1:]] if sys.argv[1:] else [[name] for name in COMMANDS]:  # none: all there are
+        tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="python -m benchmarks", args=arguments)
 
 
 if __name__ == "__main__":
