@@ -9,6 +9,7 @@ from jaxnash.cfr.best_response import (
     uniform_policy,
 )
 from jaxnash.cfr.compile import compile_tree
+from jaxnash.cfr.lp import LPSolution, solve_lp
 from jaxnash.cfr.minimizers import (
     CFR,
     RECIPES,
@@ -38,4 +39,45 @@ from jaxnash.cfr.public import public_form
 from jaxnash.cfr.sequence import Tree
 from jaxnash.cfr.solve import Progress, Result, State, init, iterate, solve
 
-__all__ = [n for n in dir() if not n.startswith("_")]
+__all__ = [
+    "CFR",
+    "RECIPES",
+    "Averager",
+    "BestResponse",
+    "LPSolution",
+    "Progress",
+    "RegretMinimizer",
+    "Result",
+    "State",
+    "Tree",
+    "best_response",
+    "cfr",
+    "cfr_plus",
+    "compile_tree",
+    "dcfr",
+    "dcfr_plus",
+    "discount",
+    "exploitability",
+    "floor_at_zero",
+    "game_value",
+    "hs_dcfr",
+    "hs_pcfr_plus",
+    "hyperbolic",
+    "init",
+    "iterate",
+    "last_iterate",
+    "linear",
+    "linear_cfr",
+    "nash_conv",
+    "pcfr_plus",
+    "pdcfr_plus",
+    "power",
+    "predictive",
+    "public_form",
+    "regret_matching",
+    "sapcfr_plus",
+    "solve",
+    "solve_lp",
+    "uniform",
+    "uniform_policy",
+]

@@ -20,6 +20,8 @@ from jaxnash.cfr.sequence import (
 )
 from jaxnash.types import Array, JaxnashError
 
+TOLERANCE = 1e-5  # of a row's sum, so that float32 policies pass
+
 
 class BestResponse(NamedTuple):
     value: float  # the player's expected payoff
@@ -32,8 +34,12 @@ def uniform_policy(tree: Tree) -> np.ndarray:
 
 
 def exploitability(tree: Tree, policy: Array) -> float:
-    """NashConv / 2 of a policy f[I, A], in the game's own unit: half of what the two best responses, over
-    all strategies of the game, win beyond the policy's own payoffs. 0 exactly at equilibrium, else positive."""
+    """NashConv / 2 of a policy f[I, A], in the game's own unit: half of what the two best responses, over all
+    strategies of the game, win beyond the policy's own payoffs. 0 exactly at equilibrium, else positive.
+
+    Here and below, `JaxnashError` for a policy of another shape, with a row that does not sum to one, or
+    with a negative or illegal probability, naming the infoset.
+    """
     return nash_conv(tree, policy) / 2
 
 
@@ -51,7 +57,7 @@ def game_value(tree: Tree, policy: Array) -> float:
 
 def best_response(tree: Tree, policy: Array, player: int) -> BestResponse:
     """A pure best response of `player` to the other player's rows of `policy` f[I, A]; ties go to the first
-    action. Raises `JaxnashError` for a policy of another game's shape."""
+    action."""
     with jax.enable_x64(tree.dtype == np.float64):
         value, response = _best_response(tree.arrays, player, _checked(tree, policy))
         return BestResponse(float(value), np.asarray(response))
@@ -68,12 +74,12 @@ def best_response_value(arrays: Arrays, player: int, opponent: Array) -> Array:
             q if bucket.legal is None else jnp.where(legal_mask(side, bucket), q, -jnp.inf), axis=0
         ), None
 
-    return jnp.sum(sweep(side, gradient, choose)[0])
+    return arrays.unit * jnp.sum(sweep(side, gradient, choose)[0])
 
 
 def expected_value(arrays: Arrays, first: Array, second: Array) -> Array:
     """Player 0's expected payoff for the reaches f[S, *lanes] of both."""
-    return jnp.sum(first * jnp.concatenate(arrays.payoffs.gradient(0, second)))
+    return arrays.unit * jnp.sum(first * jnp.concatenate(arrays.payoffs.gradient(0, second)))
 
 
 def _reach(arrays: Arrays, player: int, policy: Array) -> Array:
@@ -102,13 +108,23 @@ def _best(arrays: Arrays, player: int, policy: Array) -> tuple[Array, Array]:
 
     value, response = sweep(side, gradient, choose)
     strategy: Strategy = response
-    return jnp.sum(value), write(side, policy, strategy)
+    return arrays.unit * jnp.sum(value), write(side, policy, strategy)
 
 
 _best_response: Any = jax.jit(_best, static_argnums=1)
 
 
 def _checked(tree: Tree, policy: Array) -> Array:
-    if np.shape(policy) != tree.legal.shape:
-        raise JaxnashError(f"The policy has shape {np.shape(policy)}; this game's is {tree.legal.shape}.")
-    return jnp.asarray(policy, tree.dtype)
+    policy = np.asarray(policy, tree.dtype)
+    if policy.shape != tree.legal.shape:
+        raise JaxnashError(f"The policy has shape {policy.shape}; this game's is {tree.legal.shape}.")
+    # one pass: a row is fine if its legal, non-negative part sums to one and the whole does too
+    proper = np.where(tree.legal, np.maximum(policy, 0), 0).sum(1)
+    wrong = ~((np.abs(proper - 1) < TOLERANCE) & (np.abs(policy).sum(1) < 1 + TOLERANCE))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        name = tree.infosets[row]
+        raise JaxnashError(
+            f"The policy is no distribution over the legal actions at {name!r}: {policy[row]}."
+        )
+    return jnp.asarray(policy)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxnash.cfr.sequence import Arrays, Bucket, PublicPayoffs, Rows, SparsePayoffs, Tree, Treeplex
-from jaxnash.cfr.tree import check, histories
+from jaxnash.cfr.tree import chance_reach, check, first_histories, histories, own_past
 from jaxnash.games.game import HistoryTree, PublicGame, TreeGame
 
 # What one more bucket costs, in elements of padding: a bucket is some ten kernels of about 0.3 us, an element
 # some ten operations; and every bucket is compiled.
 BUCKET_COST = 4000
 ROW_GROUP_COST = 300
+SPARE = -2  # an action of a column that only pads
 BEYOND = 2**31 - 1  # a position outside any table, read as 0
 
 
@@ -29,56 +32,60 @@ class Layout(NamedTuple):
     size: int  # sequences, the empty one included
 
 
-def compile_tree(game: TreeGame | HistoryTree | PublicGame, *, dtype: Any = np.float64) -> Tree:
+def compile_tree(
+    game: TreeGame | HistoryTree | PublicGame, *, dtype: Any = np.float64, multiple: int = 1
+) -> Tree:
     """A two-player zero-sum game of perfect recall as arrays in sequence form, or, for a `PublicGame`, in
-    public form with the hands as lanes.
+    public form with the hands as lanes. The axes that `shard` splits are padded to a multiple of `multiple`.
 
     Raises `TreeError`, naming the history, for chance that does not sum to one, an empty action set, payoffs
     that are not finite or not zero-sum, imperfect recall, or a tree too large for the memory.
     """
     if isinstance(game, PublicGame):
-        return _public(game, dtype)
+        return _public(game, dtype, multiple)
     written = histories(game) if isinstance(game, TreeGame) else game
     check(written)
-    return _sequence_form(written, dtype)
+    return _sequence_form(written, dtype, multiple)
 
 
-def last_sequences(tree: HistoryTree) -> np.ndarray:
-    """i64[2, H]: the key infoset * A + action of each player's last action before a history, -1 before any."""
-    last = np.full((2, len(tree.parent)), -1, np.int64)
-    for rows in depths(tree):
-        above = tree.parent[rows]
-        for player in (0, 1):
-            own = tree.player[above] == player
-            key = tree.infoset[above].astype(np.int64) * tree.num_actions + tree.action[rows]
-            last[player, rows] = np.where(own, key, last[player, above])
-    return last
+def shard(tree: Tree, mesh: jax.sharding.Mesh) -> Tree:
+    """The tree split over the one axis of a device mesh: infosets, sequences and payoff rows; `solve` and the
+    rest then run on all devices as one program. What does not divide evenly is copied to each: compile with
+    `multiple=` the number of devices, and little is."""
+
+    def place(leaf: jax.Array, axis: int) -> jax.Array:
+        even = leaf.ndim > axis and leaf.shape[axis] % mesh.size == 0
+        spec = [None] * axis + list(mesh.axis_names) if even else []
+        return jax.device_put(leaf, NamedSharding(mesh, PartitionSpec(*spec)))
+
+    def bucket(b: Bucket) -> Bucket:
+        legal = None if b.legal is None else place(b.legal, 1)
+        return Bucket(place(b.parent, 0), legal, place(b.position, 1))
+
+    def rows(r: Rows) -> Rows:
+        groups = tuple((place(index, 1), place(factor, 1)) for index, factor in r.groups)
+        return Rows(groups, tuple(place(position, 0) for position in r.position))
+
+    payoffs = tree.arrays.payoffs
+    both = rows(payoffs.rows[0]), rows(payoffs.rows[1])
+    if isinstance(payoffs, PublicPayoffs):
+        first = partial(place, axis=0)
+        payoffs = PublicPayoffs(
+            jax.tree.map(first, payoffs.sequence), both, jax.tree.map(first, payoffs.terminals)
+        )
+    else:
+        payoffs = SparsePayoffs(both)
+    with jax.enable_x64(tree.dtype == np.float64):
+        sides = tuple(
+            Treeplex(place(s.root, 0), tuple(tuple(map(bucket, level)) for level in s.levels))
+            for s in tree.arrays.sides
+        )
+    return tree._replace(arrays=Arrays((sides[0], sides[1]), payoffs, place(tree.arrays.unit, 0)))
 
 
-def chance_reach(tree: HistoryTree) -> np.ndarray:
-    """f64[H]: the product of the chance probabilities on the way to a history."""
-    result = np.array(tree.chance, np.float64)
-    for rows in depths(tree):
-        result[rows] *= result[tree.parent[rows]]
-    return result
-
-
-def depths(tree: HistoryTree) -> list[np.ndarray]:
-    """The histories of each depth but the root's, breadth first."""
-    edges, start = [], 1
-    while start < len(tree.parent):  # parents never decrease: a level ends where they leave the last one
-        stop = int(np.searchsorted(tree.parent, start))
-        edges.append(np.arange(start, stop))
-        start = stop
-    return edges
-
-
-def _sequence_form(tree: HistoryTree, dtype: Any) -> Tree:
-    last, reached = last_sequences(tree), chance_reach(tree)
+def _sequence_form(tree: HistoryTree, dtype: Any, multiple: int) -> Tree:
+    past, reached, first = own_past(tree), chance_reach(tree), first_histories(tree)
     actions, count = tree.num_actions, len(tree.infosets)
-    decisions = np.flatnonzero(tree.infoset >= 0)
-    first = np.zeros(count, np.int64)
-    first[tree.infoset[decisions[::-1]]] = decisions[::-1]  # of each infoset, its first history
     player = tree.player[first]
     legal = np.zeros((count, actions), bool)
     children = np.flatnonzero(tree.parent >= 0)
@@ -91,14 +98,14 @@ def _sequence_form(tree: HistoryTree, dtype: Any) -> Tree:
     layouts = []
     for seat in (0, 1):
         own = np.flatnonzero(player == seat)
-        layouts.append(layout(own, last[seat, first[own]], legal))
+        layouts.append(layout(own, past[first[own], seat], legal, multiple=multiple))
 
     ends = np.flatnonzero(tree.player < -1)
-    ends_at = [np.where(last[s, ends] < 0, 0, layouts[s].sequence[last[s, ends]]) for s in (0, 1)]
+    ends_at = [np.where(past[ends, s] < 0, 0, layouts[s].sequence[past[ends, s]]) for s in (0, 1)]
     width = layouts[1].size
     cells, inverse = np.unique(ends_at[0] * width + ends_at[1], return_inverse=True)
     payoff = np.bincount(inverse.ravel(), weights=reached[ends] * tree.returns[ends, 0], minlength=len(cells))
-    cells, payoff = cells[payoff != 0], payoff[payoff != 0]
+    cells, payoff, unit = cells[payoff != 0], *_whole(payoff[payoff != 0])
     pairs = cells // width, cells % width
 
     with jax.enable_x64(dtype == np.float64):
@@ -106,15 +113,15 @@ def _sequence_form(tree: HistoryTree, dtype: Any) -> Tree:
             _treeplex(part, lambda at: row[at] * actions, (), count * actions, dtype) for part in layouts
         )
         rows = [
-            _rows(pairs[s], layouts[s], dtype, index=pairs[1 - s], factor=payoff if s == 0 else -payoff)
+            _rows(pairs[s], layouts[s], dtype, multiple, pairs[1 - s], payoff if s == 0 else -payoff)
             for s in (0, 1)
         ]
-        arrays = Arrays((sides[0], sides[1]), SparsePayoffs((rows[0], rows[1])))
+        arrays = Arrays((sides[0], sides[1]), SparsePayoffs((rows[0], rows[1])), jnp.asarray(unit, dtype))
     names = tuple(tree.infosets[i] for i in order)
     return Tree(arrays, names, player[order].astype(np.int8), legal[order], dtype)
 
 
-def _public(game: PublicGame, dtype: Any) -> Tree:
+def _public(game: PublicGame, dtype: Any, multiple: int) -> Tree:
     nodes, actions = len(game.parent), game.num_actions
     legal = np.zeros((nodes, actions), bool)
     below = np.flatnonzero(game.parent >= 0)
@@ -147,7 +154,9 @@ def _public(game: PublicGame, dtype: Any) -> Tree:
     sides, parts, ends_at = [], [], []
     with jax.enable_x64(dtype == np.float64):
         for seat in (0, 1):
-            part = layout(own[seat], last[seat, own[seat]], legal, lanes=len(game.hands[seat]))
+            part = layout(
+                own[seat], last[seat, own[seat]], legal, lanes=len(game.hands[seat]), multiple=multiple
+            )
             rank = np.zeros(nodes, np.int64)
             rank[own[seat]] = np.arange(own[seat].size)
             rows = np.where(table[seat] >= 0, table[seat].astype(np.int64) * actions, len(names) * actions)
@@ -165,12 +174,16 @@ def _public(game: PublicGame, dtype: Any) -> Tree:
             ),
             game.terminals,
         )
-        rows = [_rows(ends_at[s], parts[s], dtype) for s in (0, 1)]
-        arrays = Arrays((sides[0], sides[1]), PublicPayoffs(where, (rows[0], rows[1]), terminals))
+        rows = [_rows(ends_at[s], parts[s], dtype, multiple) for s in (0, 1)]
+        arrays = Arrays(
+            (sides[0], sides[1]), PublicPayoffs(where, (rows[0], rows[1]), terminals), jnp.ones((), dtype)
+        )
     return Tree(arrays, names, player, masks, dtype)
 
 
-def layout(own: np.ndarray, parent: np.ndarray, legal: np.ndarray, *, lanes: int = 1) -> Layout:
+def layout(
+    own: np.ndarray, parent: np.ndarray, legal: np.ndarray, *, lanes: int = 1, multiple: int = 1
+) -> Layout:
     """Numbers one player's sequences.
 
     `own` i64[n] are the player's infosets, parents before children, `parent` i64[n] the key (infoset * A +
@@ -198,6 +211,9 @@ def layout(own: np.ndarray, parent: np.ndarray, legal: np.ndarray, *, lanes: int
             by_parent = np.argsort(leads, kind="stable")
             at, leads = at[by_parent], leads[by_parent]
             table = _legal_actions(legal[at])
+            spare = -len(at) % multiple  # columns that lead nowhere: no payoff and no place in a policy
+            at, leads = np.pad(at, (0, spare), mode="edge"), np.pad(leads, (0, spare), mode="edge")
+            table = np.pad(table, ((0, 0), (0, spare)), constant_values=SPARE)
             number = size + np.arange(table.size).reshape(table.shape)
             taken = table >= 0
             sequence[(at * actions + table)[taken]] = number[taken]
@@ -227,6 +243,20 @@ def grouped(width: np.ndarray, cost: float) -> list[np.ndarray]:
     return groups[::-1]
 
 
+def _whole(payoff: np.ndarray) -> tuple[np.ndarray, float]:
+    """Payoffs as whole numbers of a unit, where they are (equal chances, whole chips), and the unit.
+
+    Regret minimisation does not care for the unit; in whole numbers a tie between two actions stays one,
+    where thirds would break it by rounding.
+    """
+    unit = float(np.abs(payoff).min(initial=np.inf))
+    whole = np.round(payoff / unit) if len(payoff) else payoff
+    fits = (
+        len(payoff) and np.abs(whole).max() < 2**31 and np.allclose(whole * unit, payoff, rtol=1e-12, atol=0)
+    )
+    return (whole, unit) if fits else (payoff, 1.0)
+
+
 def _legal_actions(legal: np.ndarray) -> np.ndarray:
     """The legal actions of each row of bool[N, A] as i64[W, N], -1 at padding."""
     slots = int(legal.sum(1).max())
@@ -241,7 +271,7 @@ def _treeplex(part: Layout, place: Any, lanes: tuple[int, ...], padding: int, dt
         for at, leads, table in groups:
             taken, spread = table >= 0, (...,) + (None,) * len(lanes)
             position = np.where(taken[spread], np.minimum(place(at) + table[spread], padding), padding)
-            legal = None if taken.all() else jnp.asarray(taken)
+            legal = None if (taken | (table == SPARE)).all() else jnp.asarray(taken | (table == SPARE))
             level.append(Bucket(jnp.asarray(leads, jnp.int32), legal, jnp.asarray(position, jnp.int32)))
         levels.append(tuple(level))
     return Treeplex(jnp.ones(lanes, dtype), tuple(levels))
@@ -251,7 +281,7 @@ def _rows(
     owner: np.ndarray,
     part: Layout,
     dtype: Any,
-    *,
+    multiple: int,
     index: np.ndarray | None = None,
     factor: np.ndarray | None = None,
 ) -> Rows:
@@ -270,8 +300,10 @@ def _rows(
         inside = slot < lengths[members]
         entry = order[np.where(inside, starts[members] + slot, 0)]
         weight = np.where(inside, 1.0 if factor is None else factor[entry], 0.0)
-        groups.append((jnp.asarray(np.where(inside, index[entry], 0), jnp.int32), jnp.asarray(weight, dtype)))
+        spare = ((0, 0), (0, -len(members) % multiple))
+        chosen = np.pad(np.where(inside, index[entry], 0), spare)
+        groups.append((jnp.asarray(chosen, jnp.int32), jnp.asarray(np.pad(weight, spare), dtype)))
         position[owners[members]] = placed + np.arange(len(members))
-        placed += len(members)
+        placed += chosen.shape[1]
     ends = np.cumsum([1] + [sum(t.size for _, _, t in level) for level in part.buckets])
     return Rows(tuple(groups), tuple(jnp.asarray(p, jnp.int32) for p in np.split(position, ends[:-1])))

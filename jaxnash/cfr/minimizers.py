@@ -2,7 +2,8 @@
 
 A minimiser acts on one row f[A] of one infoset; trailing axes are further infosets, written after the actions
 because sums over a leading axis are sums of contiguous vectors (vmap would transpose). `t` counts iterations
-from 1. Illegal actions are False in `legal` bool[A, ...]; their regret is 0 and they are never played.
+from 1, a scalar of the regrets' type. Illegal actions are False in `legal` bool[A, ...]; their regret is 0
+and they are never played.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def normalised(weights: Array, legal: Array) -> Array:
 
 
 class Averager(NamedTuple):
-    """Weights of the average strategy: the sum so far is multiplied by decay(t), then iteration t is added."""
+    """Weights of the average: the sum so far is multiplied by decay(t), then iteration t is added."""
 
     decay: Schedule
 
@@ -76,20 +77,19 @@ def floor_at_zero(regrets: Array, t: Array) -> Array:
 def discount(
     alpha: float | Schedule, beta: float | Schedule | None = None, *, offset: float = 1.0
 ) -> Transform:
-    """Multiplies positive regrets by s^alpha / (s^alpha + offset) and the others by s^beta / (s^beta + offset),
-    where s = t - 1 (Brown & Sandholm 2019, section 3; DCFR+ has offset 1.5: Xu et al. 2022). Without beta, every
+    """Positive regrets times s^alpha / (s^alpha + offset), the others times s^beta / (s^beta + offset).
+
+    s = t - 1 (Brown & Sandholm 2019, section 3; DCFR+ has offset 1.5: Xu et al. 2022). Without beta, every
     regret is treated as positive. Either may be a schedule."""
 
-    def factor(exponent: float | Schedule, t: Array, regrets: Array) -> Array:
-        power = jnp.power((t - 1).astype(regrets.dtype), exponent(t) if callable(exponent) else exponent)
+    def factor(exponent: float | Schedule, t: Array) -> Array:
+        power = jnp.power(t - 1, exponent(t) if callable(exponent) else exponent)
         # beta -> -inf as s -> 0: an infinite power is a factor of one on regrets that are still 0
         return jnp.where(jnp.isinf(power), 1, power / (power + offset))
 
     def transform(regrets: Array, t: Array) -> Array:
-        positive = factor(alpha, t, regrets)
-        return regrets * (
-            positive if beta is None else jnp.where(regrets > 0, positive, factor(beta, t, regrets))
-        )
+        positive = factor(alpha, t)
+        return regrets * (positive if beta is None else jnp.where(regrets > 0, positive, factor(beta, t)))
 
     return transform
 
@@ -152,7 +152,7 @@ def power(gamma: float | Schedule) -> Averager:
 @_same_when_equal
 def uniform() -> Averager:
     """Every iteration alike."""
-    return Averager(lambda t: jnp.ones_like(t / 1))
+    return Averager(lambda t: jnp.ones_like(t))
 
 
 @_same_when_equal
@@ -164,7 +164,7 @@ def linear() -> Averager:
 @_same_when_equal
 def last_iterate() -> Averager:
     """No average: the last iteration's strategy alone."""
-    return Averager(lambda t: jnp.zeros_like(t / 1))
+    return Averager(lambda t: jnp.zeros_like(t))
 
 
 # Recipes
@@ -219,9 +219,8 @@ def hs_dcfr(horizon: int) -> CFR:
 
 def hs_pcfr_plus(horizon: int) -> CFR:
     """PCFR+ whose average is scheduled over `horizon` iterations (Zhang et al. 2024)."""
-    return CFR(
-        predictive(regret_matching(after=floor_at_zero)), power(hyperbolic(30.0, -5.0, horizon=horizon))
-    )
+    gamma = hyperbolic(30.0, -5.0, horizon=horizon)
+    return CFR(predictive(regret_matching(after=floor_at_zero)), power(gamma))
 
 
 RECIPES: dict[str, Callable[..., CFR]] = {

@@ -10,8 +10,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnash.cfr.compile import chance_reach, depths
-from jaxnash.cfr.tree import check, histories, history_name
+from jaxnash.cfr.tree import chance_reach, check, depths, first_histories, histories, history_name
 from jaxnash.games.game import CHANCE, TERMINAL, HistoryTree, PublicGame, TreeError, TreeGame
 from jaxnash.types import Array
 
@@ -54,7 +53,7 @@ def public_form(game: TreeGame | HistoryTree) -> PublicGame:
         "histories of different public moves",
     )
 
-    order = np.argsort(tree.player[_first_histories(tree, decisions)], kind="stable")
+    order = np.argsort(tree.player[first_histories(tree)], kind="stable")
     row = np.empty(len(order), np.int64)
     row[order] = np.arange(len(order))
     tables, hands, hand_of = [], [], []
@@ -98,7 +97,7 @@ def public_form(game: TreeGame | HistoryTree) -> PublicGame:
 def _public_nodes(tree: HistoryTree) -> tuple[np.ndarray, np.ndarray, int]:
     """Each history's deal and public node, -1 before the deal is done, and the first history after a deal."""
     deal, node = np.full(len(tree.parent), -1, np.int64), np.full(len(tree.parent), -1, np.int64)
-    levels = [np.zeros(1, np.int64), *depths(tree)]
+    levels = depths(tree)
     dealt = next(d for d, rows in enumerate(levels) if np.any(tree.player[rows] != CHANCE))
     start = levels[dealt]
     deal[start], node[start], count = np.arange(len(start)), 0, 1
@@ -109,12 +108,6 @@ def _public_nodes(tree: HistoryTree) -> tuple[np.ndarray, np.ndarray, int]:
         node[rows] = count + inverse.ravel()
         count = int(node[rows].max()) + 1
     return deal, node, int(start[0])
-
-
-def _first_histories(tree: HistoryTree, decisions: np.ndarray) -> np.ndarray:
-    first = np.zeros(len(tree.infosets), np.int64)
-    first[tree.infoset[decisions[::-1]]] = decisions[::-1]
-    return first
 
 
 def _hands(deal: np.ndarray, infoset: np.ndarray, deals: int) -> np.ndarray:

@@ -1,10 +1,11 @@
 """Sequence form as arrays, and the two sweeps over it that every exact algorithm here is made of.
 
-A player's sequences are numbered from 0, the empty one, level by level: level d holds the sequences whose last
-action was the player's d-th real choice. Within a level, infosets of like width form a `Bucket`, stored action
-by action ([W, N]: all first actions, then all second ones), so that sums over actions are sums of contiguous
-vectors. Infosets with one legal action are left out: their sequence is their parent. In a game of public
-actions an "infoset" is a public node, and every array has the private hands as its last axis (`lanes`).
+A player's sequences are numbered from 0, the empty one, level by level: level d holds the sequences whose
+last action was the player's d-th real choice. Within a level, infosets of like width form a `Bucket`, stored
+action by action ([W, N]: all first actions, then all second ones), so that sums over actions are sums of
+contiguous vectors. Infosets with one legal action are left out: their sequence is their parent. In a game
+of public actions an "infoset" is a public node, and every array has the private hands as its last axis
+(`lanes`).
 
 Von Stengel, "Efficient computation of behavior strategies" (1996).
 """
@@ -17,7 +18,6 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from jaxnash.types import Array
-
 
 UNROLLED = 16  # terms
 LARGE = 10_000  # elements, beyond what the nearest cache holds
@@ -38,21 +38,12 @@ class Treeplex(NamedTuple):
     levels: tuple[tuple[Bucket, ...], ...]
 
 
-def _weighted_sums(column: Array, value: Array, reach: Array) -> Array:
-    if len(column) > UNROLLED or column.size < LARGE:
-        return jnp.sum(value * reach[column], axis=0)
-    # Written out: on a CPU, XLA sums over a leading axis by walking down columns, eight times slower here.
-    return sum(value[k] * reach[column[k]] for k in range(1, len(column))) + value[0] * reach[column[0]]
-
-
 class Rows(NamedTuple):
     """Where the terms of each of a player's sequences stand, in groups of sequences with like many."""
 
     groups: tuple[tuple[Array, Array], ...]  # index i32[K, n] and factor f[K, n] of K terms each
-    position: tuple[
-        Array, ...
-    ]  # per level i32[s]: a sequence's place among the terms and then the groups' sums;
-    # beyond them where it has none
+    position: tuple[Array, ...]  # per level i32[s]: a sequence's place among (with `direct`: the terms, then)
+    # the groups' sums; beyond them where it has none
 
     def sums(self, terms: Array, *, direct: bool) -> list[Array]:
         """Per level f[s, *lanes]: the weighted sum of each sequence's terms f[n, *lanes]. With `direct`, a
@@ -99,6 +90,7 @@ class Arrays(NamedTuple):
 
     sides: tuple[Treeplex, Treeplex]
     payoffs: SparsePayoffs | PublicPayoffs
+    unit: Array  # f[]: one unit of `payoffs` in the game's own unit
 
 
 class Tree(NamedTuple):
@@ -149,8 +141,9 @@ def reach(side: Treeplex, strategy: Strategy) -> Array:
 def sweep(
     side: Treeplex, gradient: list[Array], choose: Callable[[int, int, Array], tuple[Array, Any]]
 ) -> tuple[Array, Any]:
-    """The sweep up, deepest infosets first. `gradient`, per level f[s, *lanes], is what sequences earn at terminals.
+    """The sweep up, deepest infosets first.
 
+    `gradient`, per level f[s, *lanes], is what sequences earn at terminals.
     `choose(level, index, q)` is given a bucket's action values f[W, N, *lanes] (counterfactual: weighted by
     chance and the opponent) and returns the infosets' values f[N, *lanes] and anything else it wants kept.
     Returns the value of the game f[*lanes] and what was kept, per level and bucket.
@@ -174,8 +167,7 @@ def plan(side: Treeplex, policy: Array) -> Strategy:
     """A policy f[I, A] as per-bucket arrays; padding is 0."""
     flat = policy.reshape(-1)
     return tuple(
-        tuple(flat.at[bucket.position].get(mode="fill", fill_value=0) for bucket in level)
-        for level in side.levels
+        tuple(flat.at[b.position].get(mode="fill", fill_value=0) for b in level) for level in side.levels
     )
 
 

@@ -68,15 +68,16 @@ def init(arrays: Arrays, recipe: CFR) -> State:
 
 
 def iterate(arrays: Arrays, recipe: CFR, state: State, iterations: Array) -> State:
-    """`iterations` more iterations of the recipe: a pure function for jit and vmap (over payoffs, parameters of
-    the recipe, or states). Call it where x64 is enabled if the arrays are float64."""
+    """`iterations` more iterations of the recipe: a pure function for jit and vmap (over payoffs, parameters
+    of the recipe, or states). Call it where x64 is enabled if the arrays are float64."""
 
     def once(_: Array, state: State) -> State:
-        t = state.iteration + 1
+        done = state.iteration + 1
+        t = done.astype(arrays.unit.dtype)  # an int32 would make every schedule float32
         first, second = state.sides
         new_first = _update(arrays, recipe, 0, first, second.reach, t)
         against = new_first if recipe.alternating else first
-        return State(t, (new_first, _update(arrays, recipe, 1, second, against.reach, t)))
+        return State(done, (new_first, _update(arrays, recipe, 1, second, against.reach, t)))
 
     return jax.lax.fori_loop(0, iterations, once, state)
 
@@ -113,32 +114,33 @@ def solve(
 ) -> Result:
     """Runs a recipe for `iterations` iterations in all, in chunks of `evaluate_every` (default: one chunk).
 
-    After each chunk exploitability is measured and `on_progress` is told; at or below `target` the solve stops.
-    Inside a chunk nothing is paid for any of this: it is one jitted loop. `state`, of a former result or a
-    `Progress`, goes on from there, bit for bit as if it had not stopped; `runs.checkpoint.save_state` keeps one.
+    After each chunk exploitability is measured and `on_progress` is told; at or below `target` the solve
+    stops. Inside a chunk nothing is paid for any of this: it is one jitted loop. `state`, of a former result
+    or a `Progress`, goes on from there, bit for bit as if it had not stopped (same chunks or not);
+    `runs.checkpoint.save_state` keeps one.
     """
     if iterations < 1 or (evaluate_every is not None and evaluate_every < 1):
         raise JaxnashError("A solve needs at least one iteration, and chunks of at least one.")
     with jax.enable_x64(tree.dtype == np.float64):
-        state = _start(tree.arrays, recipe) if state is None else state
+        now = _start(tree.arrays, recipe) if state is None else state
         began = time.perf_counter()
-        chunk = _chunk.lower(tree.arrays, recipe, state, jnp.int32(1)).compile()
-        compiled, spent, done = time.perf_counter() - began, 0.0, int(state.iteration)
+        now, _, _ = jax.block_until_ready(_chunk(tree.arrays, recipe, now, jnp.int32(0)))  # compiles
+        compiled, spent, done = time.perf_counter() - began, 0.0, int(now.iteration)
         curve: list[tuple[float, float, float]] = []
         while True:
             size = min(evaluate_every or iterations, max(iterations - done, 0))
             began = time.perf_counter()
-            state, gap, value = jax.block_until_ready(chunk(tree.arrays, state, jnp.int32(size)))
+            now, gap, value = jax.block_until_ready(_chunk(tree.arrays, recipe, now, jnp.int32(size)))
             spent += time.perf_counter() - began
             done, gap, value = done + size, float(gap), float(value)
             curve.append((done, spent, gap))
             if on_progress is not None:
-                on_progress(Progress(done, spent, gap, value, state))
+                on_progress(Progress(done, spent, gap, value, now))
             if done >= iterations or (target is not None and gap <= target):
                 break
         base = jnp.asarray(uniform_policy(tree), tree.dtype)
-        policy = np.asarray(_average_policy(tree.arrays, state, base))
-    return Result(policy, value, gap, np.array(curve), done, spent, compiled, state)
+        policy = np.asarray(_average_policy(tree.arrays, now, base))
+    return Result(policy, value, gap, np.array(curve), done, spent, compiled, now)
 
 
 def _init(side: Treeplex, recipe: CFR) -> Side:
@@ -146,7 +148,7 @@ def _init(side: Treeplex, recipe: CFR) -> Side:
         tuple(recipe.minimizer.init(legal_mask(side, b)) for b in level) for level in side.levels
     )
     strategy = tuple(
-        tuple(_strategy(side, recipe, b, m, jnp.int32(1)) for b, m in zip(level, states))
+        tuple(_strategy(side, recipe, b, m, jnp.ones((), side.root.dtype)) for b, m in zip(level, states))
         for level, states in zip(side.levels, minimizer)
     )
     own = reach(side, strategy)
@@ -164,32 +166,29 @@ def _update(arrays: Arrays, recipe: CFR, player: int, own: Side, opponent: Array
 
     def choose(level: int, index: int, q: Array) -> tuple[Array, tuple[Any, Array]]:
         bucket, strategy = side.levels[level][index], own.strategy[level][index]
-        values = barrier(jnp.sum(strategy * q, axis=0))
+        values = jnp.sum(strategy * q, axis=0)
         regrets = q - values
         if bucket.legal is not None:
             regrets = jnp.where(legal_mask(side, bucket), regrets, 0)
-        minimizer = barrier(recipe.minimizer.update(own.minimizer[level][index], regrets, t))
-        return values, (minimizer, barrier(_strategy(side, recipe, bucket, minimizer, t + 1)))
+        minimizer = recipe.minimizer.update(own.minimizer[level][index], regrets, t)
+        return values, (minimizer, _strategy(side, recipe, bucket, minimizer, t + 1))
 
     _, kept = sweep(side, gradient, choose)
     minimizer = tuple(tuple(m for m, _ in level) for level in kept)
     strategy = tuple(tuple(s for _, s in level) for level in kept)
-    average = own.average * recipe.averaging.decay(t).astype(own.average.dtype) + own.reach
-    average, strategy = barrier((average, strategy))
+    average = own.average * recipe.averaging.decay(t) + own.reach
     return Side(minimizer, strategy, reach(side, strategy), average)
 
 
 def _behaviour(side: Treeplex, average: Strategy) -> Strategy:
     """Behaviour probabilities of a plan over sequences; uniform where it is not reached."""
-
     return tuple(
         tuple(normalised(block, legal_mask(side, b)) for b, block in zip(level, blocks))
         for level, blocks in zip(side.levels, average)
     )
 
 
-barrier = jax.lax.optimization_barrier
-_start = jax.jit(init, static_argnums=1)
+_start: Callable[..., State] = jax.jit(init, static_argnums=1)
 _average_policy = jax.jit(average_policy)
 
 

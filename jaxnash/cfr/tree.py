@@ -273,21 +273,45 @@ def _check_infosets(tree: HistoryTree) -> None:
     others = (number[deciding] != number[model[own]]) | strange[deciding]
     _first(tree, deciding[others], lambda h: f"{shared(h)}, where other actions are legal")
 
-    past = _own_past(tree)
+    past = own_past(tree)
     differ = past[deciding, mover] != past[model[own], mover]
     reason = "which the player reached by other infosets or actions of their own"
     _first(tree, deciding[differ], lambda h: f"imperfect recall: {shared(h)}, {reason}")
 
 
-def _own_past(tree: HistoryTree) -> np.ndarray:
+def depths(tree: HistoryTree) -> list[np.ndarray]:
+    """The histories of each depth, the root's included, as ranges i64[n]."""
+    levels, start, stop = [np.zeros(1, np.int64)], 1, 1
+    while start < len(tree.parent):  # parents never decrease: a level ends where they leave the last one
+        stop = int(np.searchsorted(tree.parent, start))
+        levels.append(np.arange(start, stop))
+        start = stop
+    return levels
+
+
+def own_past(tree: HistoryTree) -> np.ndarray:
     """i64[H, 2]: each player's last infoset and action, as infoset * A + action; -1 before the first."""
     past = np.full((len(tree.parent), 2), -1, np.int64)
-    start, stop = 1, int(np.searchsorted(tree.parent, 1))
-    while start < stop:  # a level at a time: histories whose parents lie in the last level
-        rows, above = np.arange(start, stop), tree.parent[start:stop]
+    for rows in depths(tree)[1:]:
+        above = tree.parent[rows]
         past[rows] = past[above]
         mover = tree.player[above]
         rows, above, mover = rows[mover >= 0], above[mover >= 0], mover[mover >= 0]
         past[rows, mover] = tree.infoset[above].astype(np.int64) * tree.num_actions + tree.action[rows]
-        start, stop = stop, int(np.searchsorted(tree.parent, stop))
     return past
+
+
+def chance_reach(tree: HistoryTree) -> np.ndarray:
+    """f64[H]: the product of the chance probabilities on the way to a history."""
+    result = np.array(tree.chance, np.float64)
+    for rows in depths(tree)[1:]:
+        result[rows] *= result[tree.parent[rows]]
+    return result
+
+
+def first_histories(tree: HistoryTree) -> np.ndarray:
+    """i64[I]: one history, the first, of each infoset."""
+    decisions = np.flatnonzero(tree.infoset >= 0)
+    first = np.zeros(len(tree.infosets), np.int64)
+    first[tree.infoset[decisions[::-1]]] = decisions[::-1]
+    return first

@@ -104,8 +104,8 @@ class PublicGame(NamedTuple):
 
     Both players know the public node; each knows their own hand. `terminals` is a pytree with a method
     `values(player, reach)`: from the opponent's reach f[Z, H_opponent] at the `Z` terminal nodes (in the
-    order of the nodes, the opponent's own actions only) to the player's expected payoffs f[Z, H_player]. Chance,
-    the hands' weights and card removal belong to `terminals`; an impossible hand's payoff is 0.
+    order of the nodes, the opponent's own actions only) to the player's expected payoffs f[Z, H_player].
+    Chance, the hands' weights and card removal belong to `terminals`; an impossible hand's payoff is 0.
     """
 
     parent: Array  # i32[N], -1 at the root
@@ -115,8 +115,8 @@ class PublicGame(NamedTuple):
     hands: tuple[tuple[str, ...], tuple[str, ...]]  # names of each player's hands
     terminals: Any
     num_actions: int
-    infoset: tuple[Array, Array] | None = None  # per player, i32[own nodes, hands]: an index into `infosets`, -1
-    # where a hand cannot be there; None: node by node, all hands of each
+    infoset: tuple[Array, Array] | None = None  # per player, i32[own nodes, hands]: an index into `infosets`,
+    # -1 where a hand cannot be there; None: node by node, all hands of each
     infosets: tuple[str, ...] = ()
 
 
