@@ -28,16 +28,10 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
-from jaxnash.cfr import CFR, RECIPES, Progress, Result, State, Tree, compile_tree, init, solve
-from jaxnash.cfr.public import public_form
+from jaxnash.cfr import CFR, RECIPES, Progress, Result, State, Tree, compile_tree, init, public_form, solve
 from jaxnash.cfr.tree import histories
+from jaxnash.games import from_openspiel, goofspiel, holdem_subgame, kuhn, leduc, liars_dice
 from jaxnash.games.game import HistoryTree, PublicGame, TreeError, TreeGame
-from jaxnash.games.goofspiel import goofspiel
-from jaxnash.games.holdem import holdem_subgame
-from jaxnash.games.kuhn import kuhn
-from jaxnash.games.leduc import leduc
-from jaxnash.games.liars_dice import liars_dice
-from jaxnash.games.openspiel import from_openspiel
 from jaxnash.runs.checkpoint import restore_state, save_state
 from jaxnash.runs.cli import main as cli
 from jaxnash.runs.files import TIMING
@@ -324,6 +318,7 @@ def figure(title: str, rows: list[dict]) -> bytes:
     """Exploitability by iteration and by second as a PNG, logarithmic: rounding's zeros are left out."""
     import matplotlib
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     from jaxnash.runs.figures import COLOURS, INK, STYLE
 
@@ -342,6 +337,11 @@ def figure(title: str, rows: list[dict]) -> bytes:
                 where = f"{x[-1]:,}" if label == "iteration" else f"{x[-1]:.3g} s"
                 place = {"transform": axes.transAxes, "ha": "right", "va": "top"}
                 axes.text(0.97, 0.96, f"{y[-1]:.2g} at {where}", fontsize=10, color=COLOURS[5], **place)
+            for axis, span in ((axes.xaxis, x), (axes.yaxis, y)):
+                if shown and max(span) < 30 * min(span):  # hardly a power of ten within
+                    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                    axis.set_major_formatter("{x:g}")
+                axis.set_minor_formatter(NullFormatter())
         drawn.axes[0].set_ylabel("exploitability")
         out = io.BytesIO()
         drawn.savefig(out, format="png", dpi=150, metadata={"Software": None})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import runpy
 import subprocess
 import sys
@@ -13,7 +14,6 @@ import numpy as np
 import pytest
 
 import jaxnash as jn
-from jaxnash.games.kuhn import kuhn
 from jaxnash.runs.run import compare_runs, read_json, read_jsonl
 
 ROOT = Path(__file__).parents[2]
@@ -46,7 +46,7 @@ def test_the_result_is_that_of_the_reference(straight: Path) -> None:
     curve = dict(result["curve"])
     assert list(curve) == list(range(100, 1001, 100))
     for iteration, expected in NASH_CONV.items():
-        assert curve[iteration] == pytest.approx(expected / 2, abs=1e-10)
+        assert curve[iteration] == pytest.approx(expected / 2, rel=1e-9)
     assert result["exploitability"] == curve[1000] and result["iterations"] == 1000
     assert result["value"] == pytest.approx(-1 / 18, abs=1e-5)
     seconds = result["timing"]["curve_seconds"]
@@ -55,7 +55,7 @@ def test_the_result_is_that_of_the_reference(straight: Path) -> None:
 
 
 def test_the_files_hold_the_policy_and_a_figure(straight: Path) -> None:
-    tree = jn.cfr.compile_tree(kuhn())
+    tree = jn.cfr.compile_tree(jn.games.kuhn())
     with np.load(straight / "policy.npz") as kept:
         names, policy = kept["infosets"].tolist(), kept["policy"]
     assert sorted(names) == sorted(tree.infosets)
@@ -69,7 +69,9 @@ def test_the_files_hold_the_policy_and_a_figure(straight: Path) -> None:
     assert read_json(straight / "summary.json")["count"] == 10
 
 
-def test_a_kill_and_a_resume_change_no_bit(straight: Path, tmp_path: Path) -> None:
+def test_a_kill_and_a_resume_change_no_bit(
+    straight: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run_dir = tmp_path / "run"
     arguments = [str(SCRIPT), *KUHN, "--run-dir", str(run_dir)]
     killing = f"import sys; sys.argv = sys.argv[1:]; exec({KILLED!r})"
@@ -77,11 +79,9 @@ def test_a_kill_and_a_resume_change_no_bit(straight: Path, tmp_path: Path) -> No
     assert killed.returncode == -9, killed.stderr.decode()
     assert not (run_dir / "result.json").exists()
     assert read_jsonl(run_dir / "metrics.jsonl")[-1]["iteration"] == 400  # measured, not yet saved
-    resumed = subprocess.run(
-        [sys.executable, *arguments, "--resume"], cwd=ROOT, capture_output=True, text=True
-    )
-    assert resumed.returncode == 0, resumed.stderr
-    assert "0:J:pb" in resumed.stdout and "8.737e-05" in resumed.stdout
+    run_here(*arguments[1:], "--resume")
+    told = capsys.readouterr().out
+    assert "0:J:pb" in told and "8.737e-05" in told
     log = (run_dir / "training.log").read_text()
     assert log.count("iteration 300:") == log.count("iteration 400:") == 1  # it went on from 300
     assert compare_runs(straight, run_dir) == ["exploitability.png: the bytes differ"]  # its seconds do
@@ -129,3 +129,15 @@ def test_another_configuration_is_refused(straight: Path, capsys: pytest.Capture
     assert stop.value.code == 2
     assert 'recipe ("cfr+" there, "dcfr" now)' in capsys.readouterr().err
     assert json.dumps(read_json(straight / "config.json")) == before
+
+
+@pytest.mark.slow
+def test_the_guide_runs() -> None:
+    """Every block of docs/exact.md, one after the other."""
+    pytest.importorskip("pyspiel")
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "exact.md").read_text(), re.DOTALL)
+    assert len(blocks) == 7
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(block, names)
+    assert names["result"].exploitability < 3e-4 and names["start"].exploitability < 2e-5
