@@ -55,16 +55,16 @@ class Sampler(NamedTuple):
     update: Callable[[Key, Histories, MCCFR], MCCFR]  # both players, one after the other
 
 
-def _normalised(histories: Histories, weights: Array) -> Array:
-    """Rows f[I, K] in proportion to `weights`, even over the legal actions where those are all zero."""
+def _normalised(weights: Array, legal: Array) -> Array:
+    """Rows f[..., K] in proportion to `weights`, even over `legal` where those are all zero."""
     total = weights.sum(-1, keepdims=True)
-    even = histories.legal / histories.legal.sum(-1, keepdims=True)
+    even = legal / jnp.maximum(legal.sum(-1, keepdims=True), 1)
     return jnp.where(total > 0, weights / jnp.where(total > 0, total, 1), even).astype(weights.dtype)
 
 
 def _strategy(histories: Histories, sums: Array) -> Array:
     """Regret matching on sums f[2I, K]: f[I + 1, K], the last row 0 for histories where nobody decides."""
-    matched = _normalised(histories, jnp.maximum(sums[: len(histories.legal)], 0))
+    matched = _normalised(jnp.maximum(sums[: len(histories.legal)], 0), histories.legal)
     return jnp.concatenate([matched, jnp.zeros_like(matched[:1])])
 
 
@@ -164,13 +164,15 @@ def _outcome(
 ) -> tuple[Array, Array]:
     """Sums f[2I, K] after one walk from the root to a terminal per lane, and the histories touched."""
     ranks = jnp.arange(sums.shape[-1])
-    strategy = _strategy(histories, sums)
+    regrets = sums[: len(histories.legal)]
 
     def step(carry: tuple[Array, Array], uniform: Array) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
         history, reach = carry
         own, count = histories.player[history] == traverser, histories.count[history, None]
-        policy = strategy[histories.infoset[history]]
-        explored = epsilon * (ranks < count) / jnp.maximum(count, 1) + (1 - epsilon) * policy
+        legal = ranks < count
+        # of the rows that are met, unlike in `_external`: a walk meets few
+        policy = _normalised(jnp.maximum(regrets.at[histories.infoset[history]].get(mode="clip"), 0), legal)
+        explored = epsilon * legal / jnp.maximum(count, 1) + (1 - epsilon) * policy
         sampling = jnp.where(own[:, None], explored, policy).astype(policy.dtype)
         rank = jnp.minimum(_draw(jnp.cumsum(sampling, -1), uniform), count[:, 0] - 1)
         after = jnp.where(count[:, 0] > 0, _move(histories, history, rank, uniform), history)
@@ -272,9 +274,10 @@ def _run(key: Key, histories: Histories, sampler: Sampler, updates: Array, state
     return jax.lax.fori_loop(0, updates, one, state)
 
 
+@jax.jit
 def average_policy(histories: Histories, state: MCCFR) -> Array:
     """The average policy f[I, A], in the order of the tree's infosets; even where no sample has come."""
-    policy = _normalised(histories, state.sums[1])
+    policy = _normalised(state.sums[1], histories.legal)
     rows = jnp.arange(len(policy))[:, None]
     return (
         jnp.zeros((len(policy), len(histories.ids)), policy.dtype)

@@ -158,7 +158,7 @@ def by_action(histories: mccfr.Histories, sums) -> np.ndarray:
     return found[..., :-1]
 
 
-def worst_deviation(name: str, sampler: mccfr.Sampler, updates: int = 3000) -> float:
+def worst_deviation(name: str, sampler: mccfr.Sampler, updates: int = 1500) -> float:
     """How far the mean of many first updates is from the exact gains, in standard errors."""
     with jax.enable_x64(True):
         tree = tree_of(name)
@@ -266,38 +266,19 @@ def test_seeds_can_be_mapped():
     np.testing.assert_allclose(together.sums[2], alone.sums, rtol=1e-4, atol=1e-4)
 
 
-def test_a_batch_is_a_mean_of_samples():
-    """Its variance falls with its size."""
-    histories = histories_of("lopsided")
-
-    def variance(batch):
-        sampler = mccfr.outcome_sampling(batch=batch)
-        state = sampler.init(histories)
-        keys = jax.random.split(jax.random.key(2), 2000)
-        sums = jax.jit(
-            lambda keys: jax.lax.map(lambda key: sampler.update(key, histories, state).sums, keys)
-        )(keys)
-        return float(jnp.var(sums, 0).sum())
-
-    assert variance(1) / variance(32) == pytest.approx(32, rel=0.25)
-
-
 def test_powers_and_floor():
     histories, key = histories_of("lopsided"), jax.random.key(0)
 
-    def gain(**options):
+    def tenth_update(**options):
         sampler = mccfr.outcome_sampling(batch=64, **options)
         state = sampler.init(histories)._replace(step=jnp.int32(9))
         return np.asarray(jax.jit(sampler.update)(key, histories, state).sums)
 
-    plain, linear, floored = gain(), gain(regret_power=1.0, average_power=2.0), gain(floor=True)
-    first = [name.startswith(("first", "again", "end")) for name in tree_of("lopsided").infosets]
-    # a common factor does not change what player 1 plays against, so even player 1's gains are the same
-    np.testing.assert_allclose(linear[0], 10 * plain[0], rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(linear[1], 100 * plain[1], rtol=1e-4)
+    plain, other = tenth_update(), tenth_update(regret_power=1.0, average_power=2.0, floor=True)
     assert plain[0].min() < -0.1
-    assert floored.min() == 0
-    np.testing.assert_array_equal(floored[0][first], np.maximum(plain[0][first], 0))
+    # neither a common factor nor the floor changes what player 1 then plays against
+    np.testing.assert_allclose(other[0], np.maximum(10 * plain[0], 0), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(other[1], 100 * plain[1], rtol=1e-4)
 
 
 def test_nodes_are_counted():
