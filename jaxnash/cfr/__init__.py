@@ -8,7 +8,7 @@ from jaxnash.cfr.best_response import (
     nash_conv,
     uniform_policy,
 )
-from jaxnash.cfr.compile import compile_tree
+from jaxnash.cfr.compile import compile_tree, shard
 from jaxnash.cfr.lp import LPSolution, solve_lp
 from jaxnash.cfr.minimizers import (
     CFR,
@@ -37,7 +37,7 @@ from jaxnash.cfr.minimizers import (
 )
 from jaxnash.cfr.public import public_form
 from jaxnash.cfr.sequence import Tree
-from jaxnash.cfr.solve import Progress, Result, State, init, iterate, solve
+from jaxnash.cfr.solve import Progress, Result, State, init, iterate, measure, solve
 
 __all__ = [
     "CFR",
@@ -68,6 +68,7 @@ __all__ = [
     "last_iterate",
     "linear",
     "linear_cfr",
+    "measure",
     "nash_conv",
     "pcfr_plus",
     "pdcfr_plus",
@@ -76,6 +77,7 @@ __all__ = [
     "public_form",
     "regret_matching",
     "sapcfr_plus",
+    "shard",
     "solve",
     "solve_lp",
     "uniform",

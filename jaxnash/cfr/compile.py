@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxnash.cfr.sequence import Arrays, Bucket, PublicPayoffs, Rows, SparsePayoffs, Tree, Treeplex
 from jaxnash.cfr.tree import chance_reach, check, first_histories, histories, own_past
@@ -48,10 +48,13 @@ def compile_tree(
     return _sequence_form(written, dtype, multiple)
 
 
-def shard(tree: Tree, mesh: jax.sharding.Mesh) -> Tree:
+def shard(tree: Tree, mesh: Mesh) -> Tree:
     """The tree split over the one axis of a device mesh: infosets, sequences and payoff rows; `solve` and the
     rest then run on all devices as one program. What does not divide evenly is copied to each: compile with
     `multiple=` the number of devices, and little is."""
+
+    # XLA is to find out what follows from the split, whatever kind of mesh was given
+    mesh = Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * len(mesh.axis_names))
 
     def place(leaf: jax.Array, axis: int) -> jax.Array:
         even = leaf.ndim > axis and leaf.shape[axis] % mesh.size == 0

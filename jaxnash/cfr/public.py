@@ -101,10 +101,11 @@ def _public_nodes(tree: HistoryTree) -> tuple[np.ndarray, np.ndarray, int]:
     dealt = next(d for d, rows in enumerate(levels) if np.any(tree.player[rows] != CHANCE))
     start = levels[dealt]
     deal[start], node[start], count = np.arange(len(start)), 0, 1
+    moves = int(tree.action.max()) + 1  # chance may have more than the players
     for rows in levels[dealt + 1 :]:
         above = tree.parent[rows]
         deal[rows] = deal[above]
-        _, inverse = np.unique(node[above] * tree.num_actions + tree.action[rows], return_inverse=True)
+        _, inverse = np.unique(node[above] * moves + tree.action[rows], return_inverse=True)
         node[rows] = count + inverse.ravel()
         count = int(node[rows].max()) + 1
     return deal, node, int(start[0])
