@@ -166,8 +166,8 @@ def measure(game: str, names: list[tuple[str, str]], config: Cfr) -> list[dict[s
             try:
                 ask(contender, "run", AGREE_AFTER)
                 agreed[title], _ = ask(contender, "nash_conv", 1)  # compiles
-                # As often as fits into a tenth of a second. JaxCFR has no evaluation of its own.
-                evaluations[title] = 0 if "JaxCFR" in title else _evaluations(contender)
+                if "JaxCFR" not in title:  # it has no evaluation of its own
+                    evaluations[title] = ask(contender, "nash_conv", 1)[1]
                 samples[title] = calibrated(contender, config.sample)
             except Gone as reason:
                 absent[title] = str(reason)
@@ -181,10 +181,6 @@ def measure(game: str, names: list[tuple[str, str]], config: Cfr) -> list[dict[s
             stop(contender)
 
 
-def _evaluations(contender: Running) -> int:
-    return max(1, int(0.1 / ask(contender, "nash_conv", 1)[1]))
-
-
 def calibrated(contender: Running, sample: float) -> int:
     """How many iterations take `sample` seconds or a little more."""
     iterations = 1
@@ -196,16 +192,21 @@ def calibrated(contender: Running, sample: float) -> int:
 
 
 def _rounds(
-    running: dict[str, Running], samples: dict[str, int], evaluations: dict[str, int], rounds: int
+    running: dict[str, Running], samples: dict[str, int], evaluations: dict[str, float], rounds: int
 ) -> dict[str, dict[str, list[float]]]:
+    """`samples` is the iterations of a round, `evaluations` the seconds that one NashConv took."""
     figures: dict[str, dict[str, list[float]]] = {t: {"rate": [], "nash": [], "stream": []} for t in running}
+    for title, seconds in evaluations.items():
+        if title in running and seconds > 1:  # once is enough
+            figures[title]["nash"].append(seconds)
     for _ in range(rounds):
         for title, contender in running.items():
             figures[title]["rate"].append(samples[title] / ask(contender, "run", samples[title]))
             if "traffic" in contender.facts:
                 figures[title]["stream"].append(ask(contender, "stream"))
-            if evaluations[title]:
-                figures[title]["nash"].append(ask(contender, "nash_conv", evaluations[title])[1])
+            if evaluations.get(title, 2.0) <= 1:
+                times = max(1, int(0.1 / evaluations[title]))
+                figures[title]["nash"].append(ask(contender, "nash_conv", times)[1])
     return figures
 
 
@@ -259,9 +260,12 @@ def _met(ratio: float | None, wanted: float) -> bool | None:
 
 def run(config: Cfr) -> dict[str, Any]:
     """Times all contenders on all games, prints the tables and returns what they say."""
-    unknown = [name for name in config.contenders if name not in CONTENDERS]
-    if unknown:
-        raise SystemExit(f"Unknown contenders {unknown}; there are {list(CONTENDERS)}.")
+    for word, asked, known in (
+        ("contenders", config.contenders, list(CONTENDERS)),
+        ("games", config.games, [*GAMES, *LARGE]),
+    ):
+        if unknown := [name for name in asked if name not in known]:
+            raise SystemExit(f"Unknown {word} {unknown}; there are {known}.")
     gpu = _default_backend() == "gpu"
     names = [(name, "cpu") for name in config.contenders]
     names += [(name, "gpu") for name in config.contenders if name in ON_GPU and gpu]
@@ -270,6 +274,7 @@ def run(config: Cfr) -> dict[str, Any]:
         "config": asdict(config),
         "machine": f"{platform.machine()}, core {config.core} of {os.cpu_count()}",
         "date": time.strftime("%Y-%m-%d"),
+        "load": os.getloadavg()[0],  # before it began: near 0, or the figures are not to be trusted
         "games": {},
     }
     console = Console(width=None if sys.stdout.isatty() else 160)
@@ -285,6 +290,7 @@ def run(config: Cfr) -> dict[str, Any]:
                     console.print(f"{row['row']}: {row['absent']}")
     result["aims"] = judge(result["games"])
     console.print(aims_table(result["aims"]))
+    console.print(f"Load of the machine before: {result['load']:.1f}")
     if config.write:
         path = HERE / "results" / "cfr.json"
         path.parent.mkdir(exist_ok=True)

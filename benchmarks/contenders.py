@@ -209,7 +209,7 @@ def answer(connection: Connection, build: Callable[[], Contender]) -> None:
         )
     connection.send(contender.facts)
     policy = None
-    while (asked := connection.recv()) is not None:
+    while (asked := _question(connection)) is not None:
         what, argument = asked
         began = time.perf_counter()
         if what == "run":
@@ -225,6 +225,13 @@ def answer(connection: Connection, build: Callable[[], Contender]) -> None:
             connection.send(contender.stream() if contender.stream else None)
         elif what == "peak":
             connection.send(_peak())
+
+
+def _question(connection: Connection) -> tuple[str, Any] | None:
+    try:
+        return connection.recv()
+    except EOFError:  # who asked is gone
+        return None
 
 
 def _openspiel_game(name: str) -> Any:

@@ -41,6 +41,13 @@ def test_it_measures_kuhn_in_a_process_pinned_to_one_core(capsys, tmp_path, monk
     assert json.loads((tmp_path / "results" / "cfr.json").read_text())["games"]["kuhn"][1] == gpu
 
 
+def test_unknown_games_and_contenders_are_refused():
+    with pytest.raises(SystemExit, match=r"games \['goofspiel'\]; there are .*'goofspiel_5'"):
+        cfr.run(cfr.Cfr(games=("kuhn", "goofspiel")))
+    with pytest.raises(SystemExit, match=r"contenders \['ours'\]"):
+        cfr.run(cfr.Cfr(contenders=("ours",)))
+
+
 def test_a_contender_that_cannot_be_built_says_why():
     def missing() -> Contender:
         raise ImportError("No module named 'pyspiel'")
