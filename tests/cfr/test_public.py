@@ -92,25 +92,28 @@ def written_out(game: PublicGame) -> HistoryTree:
 
 
 def test_a_small_river_is_its_history_form():
-    deck = [f"{rank}{suit}" for rank in "AKQJ" for suit in "sh"] + ["Td", "9c"]
+    deck = ["As", "Ah", "Qs", "Jh", "8s", "4h", "Kd", "Tc", "7d", "5c", "2d"]
     rng = np.random.default_rng(3)
     hands = len(deck) * (len(deck) - 1) // 2
     ranges = rng.random(hands), rng.random(hands)
     game = jn.games.holdem_subgame(
-        "AsKhQsTd9c", pot=10, stacks=20, bet_sizes=[1.0], ranges=ranges, deck=deck, max_raises=2
+        "KdTc7d5c2d", pot=10, stacks=20, bet_sizes=[1.0], ranges=ranges, deck=deck, max_raises=2
     )
     public, plain = jn.cfr.compile_tree(game), jn.cfr.compile_tree(written_out(game))
-    assert len(game.hands[0]) == 10 and public.legal.shape == plain.legal.shape
-    uniform = [jn.cfr.nash_conv(t, jn.cfr.uniform_policy(t)) for t in (public, plain)]
-    assert uniform[0] == pytest.approx(uniform[1], abs=1e-10)
-    few = [jn.cfr.solve(t, jn.cfr.cfr_plus(), iterations=5) for t in (public, plain)]
-    assert few[0].exploitability == pytest.approx(few[1].exploitability, abs=1e-9)
-    assert few[0].value == pytest.approx(few[1].value, abs=1e-9)
-    # ties among equal hands are broken by rounding later on: both are right, no longer the same
+    assert len(game.hands[0]) == 15 and public.legal.shape == plain.legal.shape
+    row = [plain.infosets.index(f"{p}: {name}") for p, name in zip(public.player, public.infosets)]
+    noise = rng.random(public.legal.shape) * public.legal
+    policy = noise / noise.sum(1, keepdims=True)
+    same = np.empty_like(policy)
+    same[row] = policy
+    assert jn.cfr.nash_conv(public, policy) == pytest.approx(jn.cfr.nash_conv(plain, same), abs=1e-11)
+    assert jn.cfr.game_value(public, policy) == pytest.approx(jn.cfr.game_value(plain, same), abs=1e-12)
+    # CFR+ is not compared digit by digit: many actions here are worth the same (a check that wins the pot, a
+    # bet that everybody folds to), and rounding decides between them
     value = jn.cfr.solve_lp(written_out(game)).value
-    for tree, start in zip((public, plain), few):
-        solved = jn.cfr.solve(tree, jn.cfr.cfr_plus(), iterations=200, state=start.state)
-        assert solved.exploitability < 0.01
+    for tree in (public, plain):
+        solved = jn.cfr.solve(tree, jn.cfr.cfr_plus(), iterations=1000)
+        assert solved.exploitability < 0.01  # a thousandth of the pot
         assert solved.value == pytest.approx(value, abs=2 * solved.exploitability + 1e-9)
 
 
