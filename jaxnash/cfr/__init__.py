@@ -1,5 +1,6 @@
 """The exact core: games as trees, CFR and its relatives, best responses, linear programmes."""
 
+from jaxnash.cfr import mccfr
 from jaxnash.cfr.best_response import (
     BestResponse,
     best_response,
@@ -68,6 +69,7 @@ __all__ = [
     "last_iterate",
     "linear",
     "linear_cfr",
+    "mccfr",
     "measure",
     "nash_conv",
     "pcfr_plus",
