@@ -38,7 +38,7 @@ from jaxnash.cfr.minimizers import (
 )
 from jaxnash.cfr.public import public_form
 from jaxnash.cfr.sequence import Tree
-from jaxnash.cfr.solve import Progress, Result, State, init, iterate, measure, solve
+from jaxnash.cfr.solve import Progress, Result, State, average_policy, init, iterate, measure, solve
 
 __all__ = [
     "CFR",
@@ -51,6 +51,7 @@ __all__ = [
     "Result",
     "State",
     "Tree",
+    "average_policy",
     "best_response",
     "cfr",
     "cfr_plus",

@@ -16,7 +16,7 @@ from jaxnash.games.game import HistoryTree, PublicGame, TreeGame
 
 # What one more bucket costs, in elements of padding: a bucket is some ten kernels of about 0.3 us, an element
 # some ten operations; and every bucket is compiled.
-BUCKET_COST = 4000
+BUCKET_COST = 1500
 ROW_GROUP_COST = 300
 SPARE = -2  # an action of a column that only pads
 BEYOND = 2**31 - 1  # a position outside any table, read as 0

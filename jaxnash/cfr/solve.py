@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnash.cfr.best_response import best_response_value, expected_value, uniform_policy
-from jaxnash.cfr.minimizers import CFR, normalised
+from jaxnash.cfr.minimizers import CFR
 from jaxnash.cfr.sequence import (
     Arrays,
     Strategy,
@@ -22,7 +22,6 @@ from jaxnash.cfr.sequence import (
     reach,
     split,
     sweep,
-    write,
 )
 from jaxnash.types import Array, JaxnashError
 
@@ -88,11 +87,16 @@ def average_reach(state: State) -> tuple[Array, Array]:
     return first, second
 
 
-def average_policy(arrays: Arrays, state: State, base: Array) -> Array:
-    """The average policy f[I, A]; `base` f[I, A] gives the rows that it does not reach."""
-    for side, own in zip(arrays.sides, state.sides):
-        base = write(side, base, _behaviour(side, split(side, own.average)))
-    return base
+def average_policy(tree: Tree, state: State) -> np.ndarray:
+    """The average policy f[I, A], on the host; uniform at infosets that it does not reach."""
+    flat = np.append(uniform_policy(tree).astype(tree.dtype), 0)  # the last is where padding goes
+    for side, own in zip(tree.arrays.sides, state.sides):
+        for level, blocks in zip(side.levels, split(side, np.asarray(own.average))):
+            for bucket, block in zip(level, blocks):
+                total = block.sum(0)
+                reached = total > 0
+                flat[np.asarray(bucket.position)[:, reached]] = block[:, reached] / total[reached]
+    return flat[:-1].reshape(tree.legal.shape)
 
 
 def measure(arrays: Arrays, state: State) -> tuple[Array, Array]:
@@ -122,8 +126,8 @@ def solve(
     if iterations < 1 or (evaluate_every is not None and evaluate_every < 1):
         raise JaxnashError("A solve needs at least one iteration, and chunks of at least one.")
     with jax.enable_x64(tree.dtype == np.float64):
-        now = _start(tree.arrays, recipe) if state is None else state
         began = time.perf_counter()
+        now = _start(tree.arrays, recipe) if state is None else state
         now, _, _ = jax.block_until_ready(_chunk(tree.arrays, recipe, now, jnp.int32(0)))  # compiles
         compiled, spent, done = time.perf_counter() - began, 0.0, int(now.iteration)
         curve: list[tuple[float, float, float]] = []
@@ -138,9 +142,7 @@ def solve(
                 on_progress(Progress(done, spent, gap, value, now))
             if done >= iterations or (target is not None and gap <= target):
                 break
-        base = jnp.asarray(uniform_policy(tree), tree.dtype)
-        policy = np.asarray(_average_policy(tree.arrays, now, base))
-    return Result(policy, value, gap, np.array(curve), done, spent, compiled, now)
+    return Result(average_policy(tree, now), value, gap, np.array(curve), done, spent, compiled, now)
 
 
 def _init(side: Treeplex, recipe: CFR) -> Side:
@@ -177,19 +179,12 @@ def _update(arrays: Arrays, recipe: CFR, player: int, own: Side, opponent: Array
     minimizer = tuple(tuple(m for m, _ in level) for level in kept)
     strategy = tuple(tuple(s for _, s in level) for level in kept)
     average = own.average * recipe.averaging.decay(t) + own.reach
-    return Side(minimizer, strategy, reach(side, strategy), average)
-
-
-def _behaviour(side: Treeplex, average: Strategy) -> Strategy:
-    """Behaviour probabilities of a plan over sequences; uniform where it is not reached."""
-    return tuple(
-        tuple(normalised(block, legal_mask(side, b)) for b, block in zip(level, blocks))
-        for level, blocks in zip(side.levels, average)
-    )
+    # 0 * average: the new reach is made after the average has read the old one, so XLA may write it in place
+    after = side._replace(root=side.root + 0 * average[0])
+    return Side(minimizer, strategy, reach(after, strategy), average)
 
 
 _start: Callable[..., State] = jax.jit(init, static_argnums=1)
-_average_policy = jax.jit(average_policy)
 
 
 @partial(jax.jit, static_argnums=1)
