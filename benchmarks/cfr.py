@@ -360,9 +360,10 @@ def figure(value: float | None) -> str:
     """About three digits."""
     if value is None:
         return "–"
-    for unit, size in (("M", 1e6), ("k", 1e3)):
-        if value >= 10 * size:
-            return f"{value / size:.{0 if value >= 100 * size else 1}f}{unit}"
+    for unit, size, least in (("M", 1e6, 1e6), ("k", 1e3, 1e4)):
+        if value >= least:
+            shown = value / size
+            return f"{shown:.{0 if shown >= 100 else 1 if shown >= 10 else 2}f}{unit}"
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}" if value >= 1e-3 else "0"
 
 
