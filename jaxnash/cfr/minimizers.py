@@ -16,6 +16,8 @@ import jax.numpy as jnp
 
 from jaxnash.types import Array
 
+LARGE = 100_000  # elements, some caches' worth
+
 Schedule = Callable[[Array], Array]  # t -> a parameter
 Transform = Callable[[Array, Array], Array]  # (regrets f[A], t) -> regrets f[A]
 
@@ -30,8 +32,13 @@ class RegretMinimizer(NamedTuple):
 
 def normalised(weights: Array, legal: Array) -> Array:
     """Weights f[A, ...] as probabilities; uniform over the legal actions where all are 0."""
-    total = jnp.sum(weights, axis=0)
+    total = sum_first(weights)
     return jnp.where(total > 0, weights / jnp.where(total > 0, total, 1), legal / jnp.sum(legal, axis=0))
+
+
+def sum_first(values: Array) -> Array:
+    """The sum over the first axis; of large arrays written out, because XLA on a CPU then streams them."""
+    return sum(values[1:], values[0]) if values.size > LARGE else jnp.sum(values, axis=0)
 
 
 class Averager(NamedTuple):

@@ -56,7 +56,7 @@ class Rows(NamedTuple):
 
 def _weighted_sums(index: Array, factor: Array, terms: Array) -> Array:
     factor = factor.reshape(factor.shape + (1,) * (terms.ndim - 1))
-    if len(index) > UNROLLED or index.size < LARGE:
+    if len(index) > UNROLLED or index.size * terms[0].size < LARGE:
         return jnp.sum(factor * terms[index], axis=0)
     # Written out: on a CPU, XLA sums over a leading axis by walking down columns, eight times slower here.
     return sum(factor[k] * terms[index[k]] for k in range(1, len(index))) + factor[0] * terms[index[0]]

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnash.cfr.best_response import best_response_value, expected_value, uniform_policy
-from jaxnash.cfr.minimizers import CFR
+from jaxnash.cfr.minimizers import CFR, sum_first
 from jaxnash.cfr.sequence import (
     Arrays,
     Strategy,
@@ -168,7 +168,7 @@ def _update(arrays: Arrays, recipe: CFR, player: int, own: Side, opponent: Array
 
     def choose(level: int, index: int, q: Array) -> tuple[Array, tuple[Any, Array]]:
         bucket, strategy = side.levels[level][index], own.strategy[level][index]
-        values = jnp.sum(strategy * q, axis=0)
+        values = sum_first(strategy * q)
         regrets = q - values
         if bucket.legal is not None:
             regrets = jnp.where(legal_mask(side, bucket), regrets, 0)

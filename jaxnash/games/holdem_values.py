@@ -70,12 +70,12 @@ class Terminals(NamedTuple):
             """f[B * Z, H] -> f[B, H + 1, Z], the last row zeros."""
             weight = (other.weight * free).astype(reach.dtype)
             reach = reach.reshape(len(free), -1, reach.shape[1]) * weight[:, None]
-            return jnp.pad(jnp.swapaxes(reach, 1, 2), ((0, 0), (0, 1), (0, 0)))
+            return jnp.pad(_turned(reach), ((0, 0), (0, 1), (0, 0)))
 
         def by_terminal(values: Array, free: Array, payoff: Array) -> Array:
             """f[B, H, Z] -> f[B * Z, H]."""
             weight = (own.weight * free)[:, None] * payoff[:, None]
-            values = jnp.swapaxes(values, 1, 2) * weight.astype(values.dtype)
+            values = _turned(values) * weight.astype(values.dtype)
             return values.reshape(-1, values.shape[2])
 
         parts = []
@@ -88,6 +88,12 @@ class Terminals(NamedTuple):
         won = _beaten(self.sums[player], by_hand(showdowns, other.free))
         parts.append(by_terminal(won, own.free, self.showdowns * self.card_chance))
         return jnp.concatenate(parts)
+
+
+def _turned(lanes: Array) -> Array:
+    """Each board's matrix transposed. In a loop, because XLA would else fuse what comes before into the
+    transposition, and gather column by column what lies in rows."""
+    return jax.lax.map(jnp.transpose, lanes)
 
 
 def _compatible(own: Side, other: Side, lanes: Array) -> Array:
