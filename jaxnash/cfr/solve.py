@@ -89,7 +89,8 @@ def average_reach(state: State) -> tuple[Array, Array]:
 
 def average_policy(tree: Tree, state: State) -> np.ndarray:
     """The average policy f[I, A], on the host; uniform at infosets that it does not reach."""
-    flat = np.append(uniform_policy(tree).astype(tree.dtype), 0)  # the last is where padding goes
+    flat = np.zeros(tree.legal.size + 1, tree.dtype)  # the last is where padding goes
+    flat[:-1] = uniform_policy(tree).reshape(-1)
     for side, own in zip(tree.arrays.sides, state.sides):
         for level, blocks in zip(side.levels, split(side, np.asarray(own.average))):
             for bucket, block in zip(level, blocks):

@@ -215,7 +215,7 @@ def test_importing_jaxnash_is_cheap_and_names_resolve():
     script = (
         "import sys, jaxnash; assert 'jax' not in sys.modules;"
         "assert jaxnash.JaxnashError.__name__ == 'JaxnashError';"
-        "assert jaxnash.games.kuhn.kuhn().num_actions == 2;"
+        "assert jaxnash.games.kuhn().num_actions == 2;"
         "assert not hasattr(jaxnash, 'nonsense') and not hasattr(jaxnash.games, 'nonsense')"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
