@@ -114,17 +114,16 @@ def _best(arrays: Arrays, player: int, policy: Array) -> tuple[Array, Array]:
 _best_response: Any = jax.jit(_best, static_argnums=1)
 
 
-def _checked(tree: Tree, policy: Array) -> Array:
+def _checked(tree: Tree, policy: Array) -> np.ndarray:
     policy = np.asarray(policy, tree.dtype)
     if policy.shape != tree.legal.shape:
         raise JaxnashError(f"The policy has shape {policy.shape}; this game's is {tree.legal.shape}.")
-    # one pass: a row is fine if its legal, non-negative part sums to one and the whole does too
-    proper = np.where(tree.legal, np.maximum(policy, 0), 0).sum(1)
-    wrong = ~((np.abs(proper - 1) < TOLERANCE) & (np.abs(policy).sum(1) < 1 + TOLERANCE))
-    if wrong.any():
+    legal = np.einsum("ia,ia->i", policy, tree.legal)
+    illegal = policy.sum(dtype=np.float64) - legal.sum(dtype=np.float64)
+    if not (policy.min() >= 0 and np.abs(legal - 1).max() < TOLERANCE and illegal < TOLERANCE):
+        wrong = (policy < 0).any(1) | ~(np.abs(legal - 1) < TOLERANCE) | (policy.sum(1) > 1 + TOLERANCE)
         row = int(np.argmax(wrong))
-        name = tree.infosets[row]
-        raise JaxnashError(
-            f"The policy is no distribution over the legal actions at {name!r}: {policy[row]}."
-        )
-    return jnp.asarray(policy)
+        if wrong[row]:
+            name, found = tree.infosets[row], policy[row]
+            raise JaxnashError(f"The policy is no distribution over the legal actions at {name!r}: {found}.")
+    return policy
