@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -119,7 +118,7 @@ def _sequence_form(tree: HistoryTree, dtype: Any, multiple: int) -> Tree:
             _rows(pairs[s], layouts[s], dtype, multiple, pairs[1 - s], payoff if s == 0 else -payoff)
             for s in (0, 1)
         ]
-        arrays = Arrays((sides[0], sides[1]), SparsePayoffs((rows[0], rows[1])), jnp.asarray(unit, dtype))
+        arrays = Arrays((sides[0], sides[1]), SparsePayoffs((rows[0], rows[1])), _put(unit, dtype))
     names = tuple(tree.infosets[i] for i in order)
     return Tree(arrays, names, player[order].astype(np.int8), legal[order], dtype)
 
@@ -170,16 +169,11 @@ def _public(game: PublicGame, dtype: Any, multiple: int) -> Tree:
             parts.append(part)
             sides.append(_treeplex(part, place, (len(game.hands[seat]),), len(names) * actions, dtype))
             ends_at.append(np.where(last[seat, ends] < 0, 0, part.sequence[last[seat, ends]]))
-        where = jnp.asarray(ends_at[0], jnp.int32), jnp.asarray(ends_at[1], jnp.int32)
-        terminals = jax.tree.map(
-            lambda leaf: jnp.asarray(
-                leaf, dtype if np.issubdtype(np.asarray(leaf).dtype, np.floating) else None
-            ),
-            game.terminals,
-        )
+        where = _put(ends_at[0], np.int32), _put(ends_at[1], np.int32)
+        terminals = jax.tree.map(lambda leaf: _put(leaf, _kind(leaf, dtype)), game.terminals)
         rows = [_rows(ends_at[s], parts[s], dtype, multiple) for s in (0, 1)]
         arrays = Arrays(
-            (sides[0], sides[1]), PublicPayoffs(where, (rows[0], rows[1]), terminals), jnp.ones((), dtype)
+            (sides[0], sides[1]), PublicPayoffs(where, (rows[0], rows[1]), terminals), _put(1.0, dtype)
         )
     return Tree(arrays, names, player, masks, dtype)
 
@@ -260,6 +254,16 @@ def _whole(payoff: np.ndarray) -> tuple[np.ndarray, float]:
     return (whole, unit) if fits else (payoff, 1.0)
 
 
+def _put(values: Any, dtype: Any) -> jax.Array:
+    """An array on the device, converted before it goes: there XLA would compile a conversion a shape."""
+    return jax.device_put(np.asarray(values, dtype))
+
+
+def _kind(leaf: Any, dtype: Any) -> Any:
+    kind = np.asarray(leaf).dtype
+    return dtype if np.issubdtype(kind, np.floating) else kind
+
+
 def _legal_actions(legal: np.ndarray) -> np.ndarray:
     """The legal actions of each row of bool[N, A] as i64[W, N], -1 at padding."""
     slots = int(legal.sum(1).max())
@@ -274,10 +278,10 @@ def _treeplex(part: Layout, place: Any, lanes: tuple[int, ...], padding: int, dt
         for at, leads, table in groups:
             taken, spread = table >= 0, (...,) + (None,) * len(lanes)
             position = np.where(taken[spread], np.minimum(place(at) + table[spread], padding), padding)
-            legal = None if (taken | (table == SPARE)).all() else jnp.asarray(taken | (table == SPARE))
-            level.append(Bucket(jnp.asarray(leads, jnp.int32), legal, jnp.asarray(position, jnp.int32)))
+            legal = None if (taken | (table == SPARE)).all() else _put(taken | (table == SPARE), bool)
+            level.append(Bucket(_put(leads, np.int32), legal, _put(position, np.int32)))
         levels.append(tuple(level))
-    return Treeplex(jnp.ones(lanes, dtype), tuple(levels))
+    return Treeplex(_put(np.ones(lanes), dtype), tuple(levels))
 
 
 def _rows(
@@ -305,8 +309,8 @@ def _rows(
         weight = np.where(inside, 1.0 if factor is None else factor[entry], 0.0)
         spare = ((0, 0), (0, -len(members) % multiple))
         chosen = np.pad(np.where(inside, index[entry], 0), spare)
-        groups.append((jnp.asarray(chosen, jnp.int32), jnp.asarray(np.pad(weight, spare), dtype)))
+        groups.append((_put(chosen, np.int32), _put(np.pad(weight, spare), dtype)))
         position[owners[members]] = placed + np.arange(len(members))
         placed += chosen.shape[1]
     ends = np.cumsum([1] + [sum(t.size for _, _, t in level) for level in part.buckets])
-    return Rows(tuple(groups), tuple(jnp.asarray(p, jnp.int32) for p in np.split(position, ends[:-1])))
+    return Rows(tuple(groups), tuple(_put(p, np.int32) for p in np.split(position, ends[:-1])))

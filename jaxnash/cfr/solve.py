@@ -128,7 +128,7 @@ def solve(
         raise JaxnashError("A solve needs at least one iteration, and chunks of at least one.")
     with jax.enable_x64(tree.dtype == np.float64):
         began = time.perf_counter()
-        now = _start(tree.arrays, recipe) if state is None else state
+        now = start(tree.arrays, recipe) if state is None else state
         now, _, _ = jax.block_until_ready(_chunk(tree.arrays, recipe, now, jnp.int32(0)))  # compiles
         compiled, spent, done = time.perf_counter() - began, 0.0, int(now.iteration)
         curve: list[tuple[float, float, float]] = []
@@ -144,6 +144,44 @@ def solve(
             if done >= iterations or (target is not None and gap <= target):
                 break
     return Result(average_policy(tree, now), value, gap, np.array(curve), done, spent, compiled, now)
+
+
+def start(arrays: Arrays, recipe: CFR) -> State:
+    """What `init` returns, made on the host: XLA would take seconds to compile what is done once.
+
+    In a bucket the legal actions of an infoset come first, so their number says how it starts.
+    """
+    widest = max((b.position.shape[0] for s in arrays.sides for level in s.levels for b in level), default=1)
+    legal = np.arange(widest)[:, None] <= np.arange(widest)  # column k: the first k + 1 actions
+    table = jax.device_get(_first(recipe, legal, arrays.unit))
+
+    def side(plex: Treeplex) -> Side:
+        lanes = plex.root.shape
+        minimizer, strategy, levels = [], [], [np.ones((1, *lanes), arrays.unit.dtype)]
+        for level in plex.levels:
+            states, blocks, flat = [], [], []
+            for bucket in level:
+                w, n = bucket.position.shape[:2]
+                column = np.full(n, w - 1) if bucket.legal is None else np.asarray(bucket.legal).sum(0) - 1
+
+                def spread(leaf: np.ndarray, w: int = w, column: np.ndarray = column) -> np.ndarray:
+                    rows = leaf[:w, column] if leaf.ndim == 2 else leaf[column]
+                    return np.broadcast_to(
+                        rows.reshape(rows.shape + (1,) * len(lanes)), (*rows.shape, *lanes)
+                    )
+
+                state, block = jax.tree.map(spread, table)
+                states.append(state)
+                blocks.append(block)
+                flat.append((block * levels[-1][np.asarray(bucket.parent)]).reshape(-1, *lanes))
+            minimizer.append(tuple(states))
+            strategy.append(tuple(blocks))
+            levels.append(np.concatenate(flat))
+        own = np.concatenate(levels)
+        return Side(tuple(minimizer), tuple(strategy), own, np.zeros_like(own))
+
+    first, second = map(side, arrays.sides)
+    return jax.tree.map(jnp.asarray, State(np.zeros((), np.int32), (first, second)))
 
 
 def _init(side: Treeplex, recipe: CFR) -> Side:
@@ -185,7 +223,10 @@ def _update(arrays: Arrays, recipe: CFR, player: int, own: Side, opponent: Array
     return Side(minimizer, strategy, reach(after, strategy), average)
 
 
-_start: Callable[..., State] = jax.jit(init, static_argnums=1)
+@partial(jax.jit, static_argnums=0)
+def _first(recipe: CFR, legal: Array, unit: Array) -> tuple[Any, Array]:
+    state = recipe.minimizer.init(legal)
+    return state, recipe.minimizer.strategy(state, legal, jnp.ones_like(unit))
 
 
 @partial(jax.jit, static_argnums=1)

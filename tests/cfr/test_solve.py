@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import jaxnash as jn
+from jaxnash.cfr.solve import start
 from jaxnash.cfr.tree import histories
 from tests.reference import cfr_twin
 
@@ -134,6 +135,18 @@ def test_a_solve_in_pieces_is_the_solve(trees):
     for other in (parts, resumed):
         assert all(np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (whole.state, other.state))))
         assert np.array_equal(whole.policy, other.policy)
+
+
+@pytest.mark.parametrize("make", [jn.games.leduc, lambda: jn.cfr.public_form(jn.games.leduc())])
+@pytest.mark.parametrize("rule", ["cfr+", "pdcfr+"])
+def test_the_host_starts_as_init_does(make, rule):
+    tree = jn.cfr.compile_tree(make())
+    with jax.enable_x64(True):
+        expected = jax.jit(jn.cfr.init, static_argnums=1)(tree.arrays, recipe(rule, 0))
+        found = start(tree.arrays, recipe(rule, 0))
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected)):
+        assert a.dtype == b.dtype and np.array_equal(a, b)
 
 
 def test_a_solve_stops_at_its_target(trees):
