@@ -39,7 +39,7 @@ AGREE_AFTER = 100  # iterations
 TOLERANCE = {"kuhn": 1e-9, "leduc": 1e-9, "liars_dice": 1e-7}
 LOOSE = 0.1
 GAMES = ("kuhn", "leduc", "liars_dice", "goofspiel_5")
-TITLES = {"liars_dice": "liar's dice", "liars_dice_2": "liar's dice, 2 dice"}
+TITLES = {"liars_dice": "liar's dice", "liars_dice_2": "liar's dice, 2 dice of 4 sides"}
 LARGE = ("liars_dice_2", "goofspiel_6")  # for a GPU
 TOO_LARGE = {"liars_dice_2": PEERS, "goofspiel_6": ("OpenSpiel C++", "JaxCFR")}  # who is not asked
 

@@ -23,7 +23,7 @@ OPENSPIEL = {
     "leduc": "leduc_poker",
     "liars_dice": "liars_dice",
     "goofspiel_5": GOOFSPIEL.format(5),
-    "liars_dice_2": "liars_dice(numdice=2)",
+    "liars_dice_2": "liars_dice(numdice=2,dice_sides=4)",
     "goofspiel_6": GOOFSPIEL.format(6),
 }
 ONE_THREAD = {
@@ -49,7 +49,7 @@ class Contender(NamedTuple):
 def game_of(name: str) -> Any:
     """Our `TreeGame` of one of the names."""
     if name == "liars_dice_2":
-        return import_module("jaxnash.games.liars_dice").liars_dice(dice=2)
+        return import_module("jaxnash.games.liars_dice").liars_dice(dice=2, sides=4)
     family, _, size = name.rpartition("_")
     if family == "goofspiel":
         return import_module("jaxnash.games.goofspiel").goofspiel(int(size))

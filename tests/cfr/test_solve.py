@@ -186,7 +186,7 @@ def test_vmap_over_parameters_and_payoffs(trees):
             state = jn.cfr.iterate(arrays, jn.cfr.cfr_plus(), jn.cfr.init(arrays, jn.cfr.cfr_plus()), 2000)
             return jn.cfr.measure(arrays, state)
 
-        gaps, values = jax.jit(jax.vmap(stakes))(jnp.array([2.0, 4.0]))
+        gaps, values = map(np.asarray, jax.jit(jax.vmap(stakes))(jnp.array([2.0, 4.0])))
     assert values[0] == pytest.approx(-1 / 18, abs=1e-4) and gaps.max() < 1e-3
     assert abs(values[1] - values[0]) > 1e-3
 
@@ -204,7 +204,7 @@ def test_vmap_over_states(trees):
                 tree.arrays, jn.cfr.iterate(tree.arrays, rule, start._replace(sides=sides), 1000)
             )[0]
 
-        gaps = jax.jit(jax.vmap(solved))(jax.random.split(jax.random.key(0), 4))
+        gaps = np.asarray(jax.jit(jax.vmap(solved))(jax.random.split(jax.random.key(0), 4)))
     assert gaps.max() < 1e-3 and len(set(map(float, gaps))) == 4
 
 
