@@ -137,7 +137,7 @@ def test_the_guide_runs() -> None:
     """Every block of docs/exact.md, one after the other."""
     pytest.importorskip("pyspiel")
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "exact.md").read_text(), re.DOTALL)
-    assert len(blocks) == 7
+    assert len(blocks) == 8
     names: dict[str, Any] = {}
     for block in blocks:
         exec(block, names)
