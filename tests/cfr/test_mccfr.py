@@ -201,10 +201,11 @@ def test_an_opponent_who_does_not_play_the_strategy_is_noticed(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("sampler", "bound"), [("external", 0.006), ("outcome", 0.012)], ids=["external", "outcome"]
+    ("sampler", "bound"), [("external", 0.0105), ("outcome", 0.0235)], ids=["external", "outcome"]
 )
 def test_kuhn_converges(sampler, bound):
-    """After 1,000 updates of 64 samples for each player."""
+    """After 1,000 updates of 64 samples for each player. Over sixty seeds exploitability is 0.0037 with a
+    standard deviation of 0.0011 (external), 0.0086 with 0.0024 (outcome): the bounds lie six above."""
     tree, histories = tree_of("kuhn"), histories_of("kuhn")
     policies = [
         mccfr.average_policy(
