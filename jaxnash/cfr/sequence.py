@@ -106,11 +106,6 @@ class Tree(NamedTuple):
 Strategy = tuple[tuple[Array, ...], ...]  # per level and bucket, f[W, N, *lanes]
 
 
-def level_sizes(side: Treeplex) -> list[int]:
-    """How many sequences each level holds, the empty one's level first."""
-    return [1] + [sum(b.position.shape[0] * b.position.shape[1] for b in level) for level in side.levels]
-
-
 def split(side: Treeplex, flat: Array) -> tuple[tuple[Array, ...], ...]:
     """A vector f[S, *lanes] over sequences as arrays f[W, N, *lanes] per level and bucket."""
     levels, at = [], 1
@@ -124,17 +119,12 @@ def split(side: Treeplex, flat: Array) -> tuple[tuple[Array, ...], ...]:
     return tuple(levels)
 
 
-def flatten(side: Treeplex, levels: Strategy) -> Array:
-    """The inverse of `split`, one level or several."""
-    return jnp.concatenate([block.reshape(-1, *side.root.shape) for level in levels for block in level])
-
-
 def reach(side: Treeplex, strategy: Strategy) -> Array:
     """The sweep down: the product of the player's own probabilities along each sequence, f[S, *lanes]."""
     levels = [side.root[None]]
     for level, blocks in zip(side.levels, strategy):
-        above = levels[-1]
-        levels.append(flatten(side, (tuple(s * above[b.parent] for b, s in zip(level, blocks)),)))
+        products = [s * levels[-1][b.parent] for b, s in zip(level, blocks)]
+        levels.append(jnp.concatenate([p.reshape(-1, *side.root.shape) for p in products]))
     return jnp.concatenate(levels)
 
 
