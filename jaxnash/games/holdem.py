@@ -1,202 +1,477 @@
-"""Heads-up no-limit hold'em from the turn or the river on, as public actions times private hands."""
+"""Heads-up hold'em as a `Game`: no-limit, limit, and flop hold'em (limit, of two streets).
+
+The state is a struct of scalars, and all of `step` and `observe` is integer arithmetic and selects: vmapped,
+each leaf is one vector. What the cards alone decide (each player's view of them, who wins a showdown) is
+computed at `init`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
-from jaxnash.games.cards import DECK, card_name, hand_name, hands, parse_cards
-from jaxnash.games.game import CHANCE, TERMINAL, PublicGame, TreeError
-from jaxnash.games.holdem_betting import Line, betting, rules_of
-from jaxnash.games.holdem_values import terminals
-from jaxnash.memory import available_memory
-from jaxnash.types import Array
+from jaxnash.games.evaluator import hand_strength, tables
+from jaxnash.games.game import Categorical, Game
+from jaxnash.types import Array, JaxnashError, Key, TimeStep
 
-ARRAYS = 12  # of one number per node and hand, which a solver holds at once
+FOLD, CALL = 0, 1  # 1 is check or call; 2 and above are bets and raises
+STREETS = ("pre-flop", "flop", "turn", "river")
+KINDS = ("no-limit", "limit", "flop")
+MOST_CHIPS, MOST_SIZE = 10_000_000, 100  # so that a size of the pot fits i32, and a reward f32
+CARD_BITS = 6
 
 
-def holdem_subgame(
-    board: str | Iterable[int | str],
-    pot: float,
-    stacks: float | Sequence[float],
-    bet_sizes: float | Sequence[float] | Sequence[Sequence[float]],
-    ranges: Sequence[Array | str | None] | str | None = None,
+class HoldemSetup(NamedTuple):
+    """What `init` is given. Leaves may be NumPy or JAX arrays."""
+
+    stacks: Array  # i32[2], chips of seat 0 and seat 1 before the blinds
+    blinds: Array  # i32[2], small and big
+    button: Array  # i32[], the seat that deals: it posts the small blind
+    tables: Any = None  # the evaluator's, as data of the program; None: as its constants
+    cards: Array | None = None  # i32[9]: seat 0's hole, seat 1's hole, the board; None: drawn
+
+
+class Observation(NamedTuple):
+    """What one player knows. In a `TimeStep` each leaf has a leading axis [P]."""
+
+    cards: Array  # i8[7]: own hole (2, descending), flop (3, descending), turn, river; -1 where unknown
+    bets: Array  # i8[S, N]: each street's actions in order of play, action + 1; 0 where none yet
+    chips: Array  # f32[4]: pot, to call, own stack, opponent's stack, in big blinds
+    dealer: Array  # i8[]: 1 for the player on the button
+
+
+class HoldemState(NamedTuple):
+    """Scalars, i32[] but for `ended` bool[]. Cards are packed in six bits each, as `card + 1` in the views."""
+
+    holes: Array  # seat 0's two cards, seat 1's two cards
+    board: Array  # five cards, the undealt ones too
+    view0: Array  # seat 0's canonical hole and flop
+    view1: Array  # seat 1's
+    late: Array  # seat 0's canonical turn and river, seat 1's
+    better: Array  # 1 if seat 0 wins a showdown, -1 if seat 1, 0 if they split
+    stack0: Array  # before the blinds
+    stack1: Array
+    big: Array  # the big blind
+    button: Array
+    street: Array
+    actor: Array  # the seat to act
+    paid0: Array  # chips put into the pot, never more than the smaller stack
+    paid1: Array
+    last_raise: Array  # the street's largest bet or raise, at least the big blind
+    raises: Array  # bets and raises on this street
+    acted: Array  # actions on this street
+    folded: Array  # the seat that folded, or -1
+    ended: Array
+    bets: tuple[Array, ...]  # actions of each street, `_Rules.words` words a street
+
+
+class _Rules(NamedTuple):
+    """What is static."""
+
+    streets: int
+    sizes: tuple[tuple[Fraction, ...], ...] | None  # per street, ascending; None in limit games
+    max_raises: tuple[int, ...]  # per street
+    num_actions: int
+
+    @property
+    def longest(self) -> int:
+        """The most actions of a street: one check or limp, the raises, and the call."""
+        return max(self.max_raises) + 2
+
+    @property
+    def bits(self) -> int:
+        return self.num_actions.bit_length()
+
+    @property
+    def per_word(self) -> int:
+        return 31 // self.bits
+
+    @property
+    def words(self) -> int:
+        return -(-self.longest // self.per_word)
+
+
+def holdem(
+    kind: str = "no-limit",
     *,
-    max_raises: int = 3,
-    min_bet: float = 0.0,
-    all_in_from: float = 2 / 3,
-    deck: str | Iterable[int | str] | None = None,
-    max_bytes: int | None = None,
-) -> PublicGame:
-    """A river (board of five cards) or a turn (four, then one more and a river) of heads-up no-limit hold'em.
+    bet_sizes: Sequence[float] | Sequence[Sequence[float]] = (0.5, 1.0, 2.0),
+    max_raises: int | Sequence[int] | None = None,
+) -> Game:
+    """Heads-up hold'em; `init` takes a `HoldemSetup`, or None for `holdem_setup(kind)`. Chips are integers.
 
     Args:
-        board: "Ks7d2c9h3s", or a list of names or of integers (`jaxnash.games.cards`).
-        pot: chips in the middle, half of them from each player.
-        stacks: chips behind, one number or one per player. Play is for the smaller.
-        bet_sizes: bets and raises as fractions of the pot (after calling); one list, or one per street.
-            All-in is always among them.
-        ranges: weights f[1326] of player 0's and of player 1's hands, in the order of `cards.hands(deck)`.
-            None or "uniform" weighs all hands alike, for one player or for both. Hands that hold a board card
-            do not count.
-        max_raises: bets and raises allowed on a street, the opening bet included.
-        min_bet: the least opening bet.
-        all_in_from: a bet or raise of at least this share of the chips behind becomes all-in.
-        deck: the cards in play, for small games; by default all 52.
-        max_bytes: largest memory that a solver may need, by default half of what is available.
+        kind: "no-limit"; "limit" (bets of one big blind, two on turn and river); "flop" (limit, two streets,
+            then the hands of 2 + 3 cards are shown).
+        bet_sizes: of no-limit, bets and raises as fractions of the pot after calling: one list, or one per
+            street. Kept in ascending order, as the nearest fraction with a denominator of at most 1000.
+        max_raises: bets and raises allowed on a street, blinds not counted: one number, or one per street. By
+            default 4, in limit games 3 before the flop (the blind is the first of four bets).
 
-    Player 0 acts first on each street. Actions are 0 fold, 1 check or call, 2 and above bets and raises by
-    size, the last all-in. A raise adds at least as much as the last bet or raise on that street, or is
-    all-in; sizes below that are left out. An all-in can only be called or folded to. Nodes are named by their
-    actions, such as "x b50 c | Qh | b75 r100 a": f fold, x check, c call, b and r with the size in percent of
-    the pot, a all-in. Decisions and public cards come first, then the terminal nodes; the action that deals a
-    public card is that card. A player's hands are those of positive weight that hold no board card.
+    Actions: 0 fold (legal against a bet only), 1 check or call, 2 and above bets and raises. Limit games have
+    one; no-limit has one per size, then all-in as the last. A street with fewer sizes leaves the rest illegal.
+    A size is rounded to chips, half up. A raise adds at least the street's last bet or raise and at least the
+    big blind, or is all-in; sizes below that are illegal. Of actions that come to the same amount the smaller
+    index is legal only. An illegal action counts as check or call; an illegal size as that amount.
 
-    Payoffs are net chips, as if each player had paid half of the pot: the share of the final pot, less half
-    of `pot`, less what was put in since. They sum to zero. A deal's weight is the product of the two hands'
-    weights, 0 where they share a card; all deals together weigh one.
+    Play is for the smaller of the two stacks: no bet, raise or blind is above it, so what could not be called
+    stays with its owner, and what was not called returns with a fold. After an all-in, short ones included,
+    the other player may call or fold only, and then the board is run out. A stack within the small blind ends
+    the hand at `init`. Stepping a hand that has ended changes nothing.
+
+    The button posts the small blind, acts first before the flop and last after it. Rewards are net chips,
+    f32[2], with the last action; they sum to zero. Both players have paid alike at a showdown, so a pot is even
+    and a split leaves no odd chip.
+
+    Observations: `Observation`, of `S` streets and N = max_raises + 2 actions each. Suits are relabelled
+    (`canonical_cards`). With the setup's stacks and blinds known they have perfect recall, up to suits.
 
     Raises:
-        TreeError: cards that are none or come twice, a board of another size, pot, stacks or sizes out of
-            range, weights of the wrong shape, negative, NaN or without a possible deal, or a tree beyond
-            `max_bytes`.
+        JaxnashError: an unknown kind, sizes that are not positive, finite and at most 100, a number of lists
+            or limits other than the streets', or a negative limit.
     """
-    cards = DECK if deck is None else parse_cards(deck)
-    board = _board(board, cards)
-    rules = rules_of(pot, stacks, bet_sizes, max_raises, min_bet, all_in_from, streets=6 - len(board))
-    left = tuple(sorted(set(cards) - set(board)))
-    weights, pairs = _ranges(ranges, cards, board)
+    rules = _rules(kind, bet_sizes, max_raises)
+    streets = rules.streets
 
-    lines = betting(rules)
-    last_cards = left if len(board) == 4 else ()
-    late = sum(line.late for line in lines)
-    nodes = len(lines) - late + late * max(len(last_cards), 1)
-    _check_memory(nodes, max(map(len, weights)), max_bytes)
+    def init(key: Key, setup: HoldemSetup | None) -> HoldemState:
+        setup = holdem_setup(kind)._replace(tables=None) if setup is None else setup
+        cards = draw(key, 9) if setup.cards is None else jnp.asarray(setup.cards, jnp.int32)
+        return _start(rules, setup, cards)
 
-    parent, action, player, names, ends = _nodes(lines, last_cards)
-    early, folds, showdowns = ends
-    values = terminals(
-        board=board,
-        last_cards=last_cards,
-        left=left,
-        pairs=pairs,
-        weights=weights,
-        early=_fold_payoffs(early),
-        folds=_fold_payoffs(folds),
-        showdowns=np.array([line.stake for line in showdowns]),
-    )
-    named = tuple(tuple(map(hand_name, side)) for side in pairs)
-    return PublicGame(parent, action, player, names, (named[0], named[1]), values, rules.num_actions)
+    def step(key: Key, state: HoldemState, actions: Array) -> HoldemState:
+        del key
+        s = state
+        action = jnp.where(s.actor == 0, actions[0], actions[1]).astype(jnp.int32)
+        most = jnp.minimum(s.stack0, s.stack1)
+        own, other = _sides(s)
 
+        going = ~s.ended
+        raising = going & (action >= 2) & _may_raise(rules, s, other, most)
+        folding = going & (action == FOLD) & (own < other)
+        calling = going & ~raising & ~folding
+        raised = _chosen(rules, s, action, other, most)
+        paid = jnp.where(raising, raised, jnp.where(calling, other, own))
 
-def _nodes(
-    lines: list[Line], last_cards: tuple[int, ...]
-) -> tuple[Array, Array, Array, tuple[str, ...], tuple[list[Line], list[Line], list[Line]]]:
-    """Deal the last card into the betting tree: `PublicGame`'s columns, and the lines that end in folds
-    before the card, in folds after it and in showdowns."""
-    groups: list[list[int]] = [[], [], [], [], []]  # early, late, early folds, late folds, showdowns
-    for i, line in enumerate(lines):
-        ended = line.player == TERMINAL
-        groups[(2 + line.late if line.loser >= 0 else 4) if ended else int(line.late)].append(i)
-    early, late, early_folds, late_folds, showdowns = groups
-    boards = max(len(last_cards), 1)
-
-    # where each line's nodes begin, and how far apart two boards' nodes are
-    first, stride = np.zeros(len(lines), np.int64), np.zeros(len(lines), np.int64)
-    start = 0
-    for block, copies in (
-        (early, 1),
-        (late, boards),
-        (early_folds, 1),
-        (late_folds, boards),
-        (showdowns, boards),
-    ):
-        first[block] = start + np.arange(len(block))
-        stride[block] = len(block)
-        start += len(block) * copies
-
-    parent, action, player = np.full(start, -1, np.int32), np.zeros(start, np.int32), np.zeros(start, np.int8)
-    names = [""] * start
-    for i, line in enumerate(lines):
-        copies = np.arange(boards if line.late else 1)
-        at = first[i] + stride[i] * copies
-        if line.parent >= 0:
-            parent[at] = first[line.parent] + (stride[line.parent] * copies if lines[line.parent].late else 0)
-        player[at] = line.player
-        dealt = line.parent >= 0 and lines[line.parent].player == CHANCE
-        action[at] = np.asarray(last_cards)[copies] if dealt else line.action
-        for copy, node in enumerate(at):
-            parts = (
-                [line.before, card_name(last_cards[copy]), line.name]
-                if line.late and last_cards
-                else [line.name]
-            )
-            names[node] = " | ".join(part for part in parts if part)
-
-    picked = tuple([lines[i] for i in group] for group in (early_folds, late_folds, showdowns))
-    return parent, action, player, tuple(names), (picked[0], picked[1], picked[2])
-
-
-def _fold_payoffs(lines: list[Line]) -> Array:
-    """f[2, n]: what each player gets."""
-    stakes = np.array([line.stake for line in lines])
-    lost = np.array([line.loser for line in lines], int)
-    return np.stack([np.where(lost == player, -stakes, stakes) for player in (0, 1)]).reshape(2, -1)
-
-
-def _board(board: str | Iterable[int | str], deck: tuple[int, ...]) -> tuple[int, ...]:
-    cards = parse_cards(board)
-    if len(cards) not in (4, 5):
-        raise TreeError(f"a board of {len(cards)} cards: a turn has 4 and a river 5")
-    for card in cards:
-        if card not in deck:
-            raise TreeError(f"the board's {card_name(card)} is not in the deck")
-    if len(deck) < 9:
-        raise TreeError(f"a deck of {len(deck)} cards cannot deal two hands and a board of five")
-    return cards
-
-
-def _ranges(
-    ranges: Sequence[Array | str | None] | str | None, deck: tuple[int, ...], board: tuple[int, ...]
-) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    """Each player's positive weights and their hands i32[H, 2]."""
-    every = hands(deck)
-    possible = ~np.isin(every, board).any(axis=1)
-    both = (ranges, ranges) if ranges is None or isinstance(ranges, str) else tuple(ranges)
-    if len(both) != 2:
-        raise TreeError(f"ranges of {len(both)} players: hold'em subgames are for two")
-    weights, pairs = [], []
-    for player, given in enumerate(both):
-        if given is None or (isinstance(given, str) and given == "uniform"):
-            given = np.ones(len(every))
-        elif isinstance(given, str):
-            raise TreeError(f"player {player}'s range {given!r}: weights, None or 'uniform'")
-        weight = np.asarray(given, np.float64)
-        if weight.shape != (len(every),):
-            raise TreeError(
-                f"player {player}'s range has shape {weight.shape}: ({len(every)},) weights are needed"
-            )
-        if not np.isfinite(weight).all() or (weight < 0).any():
-            worst = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0)))[0]
-            raise TreeError(
-                f"player {player}'s range gives {hand_name(every[worst])} the weight {weight[worst]}"
-            )
-        held = possible & (weight > 0)
-        if not held.any():
-            raise TreeError(
-                f"player {player}'s range is empty beside the board {' '.join(map(card_name, board))}"
-            )
-        weights.append(weight[held])
-        pairs.append(every[held])
-    return (weights[0], weights[1]), (pairs[0], pairs[1])
-
-
-def _check_memory(nodes: int, hand_count: int, max_bytes: int | None) -> None:
-    limit = available_memory() // 2 if max_bytes is None else max_bytes
-    needed = nodes * hand_count * 8 * ARRAYS
-    if needed > limit:
-        raise TreeError(
-            f"{nodes:,} public nodes of {hand_count:,} hands need about {needed / 2**30:.3g} GiB to solve; "
-            f"{limit / 2**30:.3g} GiB are allowed (max_bytes; by default half of the memory available)"
+        closing = calling & ((s.acted >= 1) | (other == most))
+        over = folding | (closing & ((other == most) | (s.street == streets - 1)))
+        onward = closing & ~over
+        word = jnp.where(raising, action + 1, jnp.where(folding, FOLD + 1, CALL + 1))
+        stays = over | s.ended
+        return s._replace(
+            street=s.street + onward,
+            actor=jnp.where(onward, 1 - s.button, jnp.where(stays, s.actor, 1 - s.actor)),
+            paid0=jnp.where(s.actor == 0, paid, s.paid0),
+            paid1=jnp.where(s.actor == 1, paid, s.paid1),
+            last_raise=jnp.where(
+                onward, s.big, jnp.where(raising, jnp.maximum(s.last_raise, raised - other), s.last_raise)
+            ),
+            raises=jnp.where(onward, 0, s.raises + raising),
+            acted=jnp.where(onward, 0, s.acted + going),
+            folded=jnp.where(folding, s.actor, s.folded),
+            ended=s.ended | over,
+            bets=_record(rules, s, jnp.where(going, word, 0)),
         )
+
+    def observe(state: HoldemState) -> TimeStep:
+        s = state
+        seats = np.arange(2)
+        most = jnp.minimum(s.stack0, s.stack1)
+        active = (seats == s.actor) & ~s.ended
+        waiting = np.arange(rules.num_actions) == 0
+        won = jnp.where(s.folded == 0, -s.paid0, jnp.where(s.folded == 1, s.paid1, s.better * s.paid0))
+        won = jnp.where(s.ended, won, 0).astype(jnp.float32)
+        return TimeStep(
+            obs=_observation(rules, s),
+            legal=jnp.where(active[:, None], _legal(rules, s, most), waiting),
+            active=active,
+            reward=jnp.where(seats == 0, won, -won),
+            terminated=s.ended,
+            truncated=jnp.zeros((), bool),
+        )
+
+    return Game(init, step, observe, 2, Categorical(rules.num_actions))
+
+
+def holdem_setup(
+    kind: str = "no-limit",
+    *,
+    stacks: int | Sequence[int] = 20_000,
+    blinds: Sequence[int] = (50, 100),
+    button: int = 0,
+) -> HoldemSetup:
+    """Stacks (one number or one per seat), blinds and button as data for `holdem(kind)`'s `init`.
+
+    `tables` are the evaluator's NumPy arrays, 0.2 MB: pass the setup as an argument of what is jitted, with
+    `in_axes=(0, None)`, or `HoldemSetup(0, 0, 0, None)` for setups with a leading axis.
+
+    Raises:
+        JaxnashError: an unknown kind, stacks, blinds or button out of range.
+    """
+    _check_kind(kind)
+    chips = np.broadcast_to(np.asarray(stacks), 2)
+    if np.shape(stacks) not in ((), (2,)) or np.any(chips != chips.astype(np.int32)):
+        raise JaxnashError(f"stacks {stacks}: one whole number of chips, or one for each of the two seats")
+    if np.any(chips < 1) or np.any(chips > MOST_CHIPS):
+        raise JaxnashError(f"stacks {stacks}: from 1 to {MOST_CHIPS:,} chips")
+    small, big = blinds
+    if not (0 <= small <= big and 1 <= big <= MOST_CHIPS) or int(small) != small or int(big) != big:
+        raise JaxnashError(f"blinds {tuple(blinds)}: small and big in whole chips, small not above big")
+    if button not in (0, 1):
+        raise JaxnashError(f"button {button}: seat 0 or seat 1")
+    return HoldemSetup(chips.astype(np.int32), np.array(blinds, np.int32), np.int32(button), tables())
+
+
+def draw(key: Key, n: int) -> Array:
+    """`n` different cards, i32[n]. A card of the deck that is left is off uniform by less than 2**-26."""
+    bits = jax.random.bits(key, (n,), jnp.uint32)
+    sorted_cards: list[Array] = []
+    cards: list[Array] = []
+    for i in range(n):
+        left = np.uint32(52 - i)
+        # the upper half of a product of 64 bits
+        place = ((bits[i] >> 16) * left + (((bits[i] & np.uint32(0xFFFF)) * left) >> 16)) >> 16
+        card = place.astype(jnp.int32)
+        for taken in sorted_cards:
+            card = card + (card >= taken)
+        cards.append(card)
+        for j, taken in enumerate(sorted_cards):
+            sorted_cards[j], card = jnp.minimum(taken, card), jnp.maximum(taken, card)
+        sorted_cards.append(card)
+    return jnp.stack(cards)
+
+
+def canonical_cards(cards: Array) -> Array:
+    """Relabel suits so that hands equal up to suits are equal. i[..., 7] -> i32[..., 7], -1 where absent.
+
+    The groups are hole (0, 1), flop (2, 3, 4), turn and river. Suits are sorted by the sets of ranks that they
+    hold in the hole, the flop, the turn and the river, as numbers of 13 bits, the largest first; the first
+    becomes suit 0. Cards are sorted within their group, descending. A street's later cards break ties only, so
+    they do not change the earlier ones.
+    """
+    cards = jnp.asarray(cards, jnp.int32)
+    return jnp.stack(_canonical([cards[..., i] for i in range(7)]), axis=-1)
+
+
+def _canonical(cards: list[Array]) -> list[Array]:
+    def ranks(group: list[Array], suit: int) -> Array:
+        held = [jnp.where((card >= 0) & ((card & 3) == suit), 1 << (card >> 2), 0) for card in group]
+        return sum(held[1:], held[0])
+
+    hole, flop, turn, river = cards[:2], cards[2:5], cards[5:6], cards[6:]
+    keys = [
+        (ranks(hole, suit) << 13 | ranks(flop, suit), ranks(turn, suit) << 13 | ranks(river, suit))
+        for suit in range(4)
+    ]
+    place = [jnp.zeros_like(cards[0]) for _ in range(4)]
+    for i in range(4):
+        for j in range(i):
+            (first, late), (other_first, other_late) = keys[i], keys[j]
+            ahead = (first > other_first) | ((first == other_first) & (late > other_late))
+            place[j] = place[j] + ahead
+            place[i] = place[i] + ~ahead
+
+    def relabel(card: Array) -> Array:
+        suit = card & 3
+        label = jnp.where(
+            suit < 2, jnp.where(suit == 0, place[0], place[1]), jnp.where(suit == 2, place[2], place[3])
+        )
+        return jnp.where(card < 0, -1, (card & ~3) | label)
+
+    a, b, c, d, e, turn_card, river_card = (relabel(card) for card in cards)
+    a, b = jnp.maximum(a, b), jnp.minimum(a, b)
+    c, d = jnp.maximum(c, d), jnp.minimum(c, d)
+    d, e = jnp.maximum(d, e), jnp.minimum(d, e)
+    c, d = jnp.maximum(c, d), jnp.minimum(c, d)
+    return [a, b, c, d, e, turn_card, river_card]
+
+
+def _pack(cards: Sequence[Array]) -> Array:
+    """Six bits each, the first lowest."""
+    return sum((card << (CARD_BITS * i) for i, card in enumerate(cards)), jnp.int32(0))
+
+
+def unpack(word: Array, n: int) -> Array:
+    """The `n` cards of `HoldemState.holes` (4) or `HoldemState.board` (5): i32[...] -> i32[..., n]."""
+    return (jnp.asarray(word)[..., None] >> np.arange(0, CARD_BITS * n, CARD_BITS)) & 63
+
+
+def _start(rules: _Rules, setup: HoldemSetup, cards: Array) -> HoldemState:
+    holes, board = (cards[:2], cards[2:4]), cards[4:]
+    shown = board[: 3 if rules.streets == 2 else 5]
+    table = tables() if setup.tables is None else setup.tables
+    strength = [hand_strength(table, [*hole, *shown]) for hole in holes]
+    views = [_canonical([*hole, *board]) for hole in holes]
+
+    stacks, blinds = jnp.asarray(setup.stacks, jnp.int32), jnp.asarray(setup.blinds, jnp.int32)
+    button = jnp.asarray(setup.button, jnp.int32)
+    most = jnp.minimum(stacks[0], stacks[1])
+    small, big = jnp.minimum(blinds[0], most), jnp.minimum(blinds[1], most)
+    zero = jnp.zeros((), jnp.int32)
+    return HoldemState(
+        holes=_pack(list(cards[:4])),
+        board=_pack(list(board)),
+        view0=_pack([card + 1 for card in views[0][:5]]),
+        view1=_pack([card + 1 for card in views[1][:5]]),
+        late=_pack([card + 1 for view in views for card in view[5:]]),
+        better=jnp.sign(strength[0] - strength[1]).astype(jnp.int32),
+        stack0=stacks[0],
+        stack1=stacks[1],
+        big=blinds[1],
+        button=button,
+        street=zero,
+        actor=button,
+        paid0=jnp.where(button == 0, small, big),
+        paid1=jnp.where(button == 0, big, small),
+        last_raise=blinds[1],
+        raises=zero,
+        acted=zero,
+        folded=zero - 1,
+        ended=small == most,
+        bets=(zero,) * (rules.streets * rules.words),
+    )
+
+
+def _sides(s: HoldemState) -> tuple[Array, Array]:
+    """What the actor has paid, and what the other has."""
+    first = s.actor == 0
+    return jnp.where(first, s.paid0, s.paid1), jnp.where(first, s.paid1, s.paid0)
+
+
+def _by_street(street: Array, values: Sequence[Any]) -> Any:
+    """values[street], without a gather."""
+    chosen = values[-1]
+    for i in range(len(values) - 1):
+        chosen = jnp.where(street == i, values[i], chosen)
+    return chosen
+
+
+def _may_raise(rules: _Rules, s: HoldemState, other: Array, most: Array) -> Array:
+    return (s.raises < _by_street(s.street, rules.max_raises)) & (other < most)
+
+
+def _fraction(size: Fraction, pot: Array) -> Array:
+    """size * pot, half rounded up, without leaving i32."""
+    top, bottom = size.numerator, size.denominator
+    if bottom == 1:
+        return top * pot
+    whole = lax.div(pot, jnp.int32(bottom))
+    rest = pot - whole * bottom
+    return whole * top + lax.div(2 * top * rest + bottom, jnp.int32(2 * bottom))
+
+
+def _amounts(rules: _Rules, s: HoldemState, other: Array) -> list[Array]:
+    """What each bet or raise adds to a call, all-in apart; 0 where the street has no such size."""
+    if rules.sizes is None:
+        return [jnp.where(s.street < 2, s.big, 2 * s.big) if rules.streets > 2 else s.big]
+    amounts = []
+    for i in range(rules.num_actions - 3):
+        sizes = [sizes[i] if i < len(sizes) else Fraction(0) for sizes in rules.sizes]
+        added = {size: _fraction(size, 2 * other) for size in set(sizes)}
+        amounts.append(
+            added[sizes[0]] if len(added) == 1 else _by_street(s.street, [added[z] for z in sizes])
+        )
+    return amounts
+
+
+def _chosen(rules: _Rules, s: HoldemState, action: Array, other: Array, most: Array) -> Array:
+    """What the actor will have paid after bet or raise `action`."""
+    to = most
+    for i, added in enumerate(_amounts(rules, s, other)):
+        to = jnp.where(action == 2 + i, jnp.minimum(other + added, most), to)
+    return to
+
+
+def _legal(rules: _Rules, s: HoldemState, most: Array) -> Array:
+    own, other = _sides(s)
+    raising = _may_raise(rules, s, other, most)
+    legal = [own < other, jnp.ones((), bool)]
+    if rules.sizes is None:
+        legal.append(raising)
+    else:
+        below = other
+        for added in _amounts(rules, s, other):
+            to = jnp.minimum(other + added, most)
+            legal.append(raising & (to > below) & ((added >= s.last_raise) | (to == most)))
+            below = jnp.maximum(below, to)
+        legal.append(raising & (below < most))
+    return jnp.stack(legal)
+
+
+def _record(rules: _Rules, s: HoldemState, code: Array) -> tuple[Array, ...]:
+    words = []
+    for i, word in enumerate(s.bets):
+        street, part = divmod(i, rules.words)
+        place = s.acted - part * rules.per_word
+        here = (s.street == street) & (place >= 0) & (place < rules.per_word)
+        words.append(word | jnp.where(here, code << (rules.bits * place), 0))
+    return tuple(words)
+
+
+def _observation(rules: _Rules, s: HoldemState) -> Observation:
+    seats = np.arange(2)
+    place = np.arange(7)
+    early = jnp.where(seats == 0, s.view0, s.view1)[:, None]
+    word = jnp.where(place < 5, early, s.late >> (12 * seats)[:, None])
+    known = place < jnp.where(s.street == 0, 2, s.street + 4)
+    shifts = CARD_BITS * np.where(place < 5, place, place - 5)
+    cards = jnp.where(known, (word >> shifts) & 63, 0) - 1
+
+    rows = []
+    for street in range(rules.streets):
+        order = np.arange(rules.longest)
+        row = jnp.zeros((), jnp.int32)
+        for part in range(rules.words):
+            row = jnp.where(order // rules.per_word == part, s.bets[street * rules.words + part], row)
+        rows.append((row >> (rules.bits * (order % rules.per_word))) & ((1 << rules.bits) - 1))
+    bets = jnp.stack(rows).astype(jnp.int8)
+
+    pot = s.paid0 + s.paid1
+    behind = s.paid1 - s.paid0
+    left0, left1 = s.stack0 - s.paid0, s.stack1 - s.paid1
+    chips = jnp.stack(
+        [
+            jnp.stack([pot, jnp.maximum(behind, 0), left0, left1]),
+            jnp.stack([pot, jnp.maximum(-behind, 0), left1, left0]),
+        ]
+    )
+    return Observation(
+        cards=cards.astype(jnp.int8),
+        bets=jnp.broadcast_to(bets, (2, *bets.shape)),
+        chips=chips.astype(jnp.float32) / s.big,
+        dealer=(seats == s.button).astype(jnp.int8),
+    )
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in KINDS:
+        raise JaxnashError(f"hold'em of kind {kind!r}: one of {', '.join(KINDS)}")
+
+
+def _rules(kind: str, bet_sizes: Any, max_raises: int | Sequence[int] | None) -> _Rules:
+    _check_kind(kind)
+    streets = 2 if kind == "flop" else 4
+    if max_raises is None:
+        max_raises = 4 if kind == "no-limit" else (3, *[4] * (streets - 1))
+    limits = (max_raises,) * streets if isinstance(max_raises, int) else tuple(int(n) for n in max_raises)
+    if len(limits) != streets or min(limits) < 0:
+        raise JaxnashError(
+            f"max_raises {max_raises}: one number from 0, or one for each of {streets} streets"
+        )
+    if kind != "no-limit":
+        return _Rules(streets, None, limits, 3)
+    given = list(bet_sizes)
+    lists = [list(sizes) for sizes in given] if given and np.ndim(given[0]) else [given] * streets
+    if len(lists) != streets:
+        raise JaxnashError(
+            f"bet_sizes of {len(lists)} streets: one list, or one for each of {streets} streets"
+        )
+    for size in (size for sizes in lists for size in sizes):
+        if not 1e-3 <= size <= MOST_SIZE:
+            raise JaxnashError(f"bet size {size}: fractions of the pot from 0.001 to {MOST_SIZE}")
+    sizes = tuple(tuple(sorted({Fraction(size).limit_denominator(1000) for size in one})) for one in lists)
+    return _Rules(streets, sizes, limits, 3 + max(map(len, sizes)))

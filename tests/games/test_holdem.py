@@ -10,7 +10,7 @@ import pytest
 
 from jaxnash.games.cards import card_name, hand_name, hand_ranks, hands, parse_cards
 from jaxnash.games.game import CHANCE, TERMINAL, PublicGame, TreeError
-from jaxnash.games.holdem import holdem_subgame
+from jaxnash.games.holdem_subgame import holdem_subgame
 from jaxnash.games.holdem_values import _at_once, _one_by_one
 
 RIVER, TURN = "Ks7d2c9h3s", "Ks7d2c9h"
