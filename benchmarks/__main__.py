@@ -1,4 +1,4 @@
-"""`python -m benchmarks [bridge|cfr]`: ratios to peers, as a table and JSON."""
+"""`python -m benchmarks [bridge|cfr|evaluator]`: ratios to peers, as a table and JSON."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import sys
 
 import tyro
 
-from benchmarks import bridge, cfr
+from benchmarks import bridge, cfr, evaluator
 
-COMMANDS = {"bridge": bridge.run_from_command_line, "cfr": cfr.run_from_command_line}
+COMMANDS = {
+    "bridge": bridge.run_from_command_line,
+    "cfr": cfr.run_from_command_line,
+    "evaluator": evaluator.run_from_command_line,
+}
 
 
 def main() -> None:
