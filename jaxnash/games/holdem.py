@@ -11,20 +11,20 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
+from jax import lax, tree
 
 from jaxnash.games.evaluator import hand_strength, tables
 from jaxnash.games.game import Categorical, Game
+from jaxnash.games.holdem_cards import CARD_BITS, canonical, draw, pack
+from jaxnash.games.holdem_cards import canonical_cards as canonical_cards
 from jaxnash.types import Array, JaxnashError, Key, TimeStep
 
 FOLD, CALL = 0, 1  # 1 is check or call; 2 and above are bets and raises
 STREETS = ("pre-flop", "flop", "turn", "river")
 KINDS = ("no-limit", "limit", "flop")
 MOST_CHIPS, MOST_SIZE = 10_000_000, 100  # so that a size of the pot fits i32, and a reward f32
-CARD_BITS = 6
 
 
 class HoldemSetup(NamedTuple):
@@ -47,11 +47,11 @@ class Observation(NamedTuple):
 
 
 class HoldemState(NamedTuple):
-    """Scalars, i32[] but for `ended` bool[]. Cards are packed in six bits each, as `card + 1` in the views."""
+    """Scalars, i32[] but for `ended` bool[]. Cards are packed in six bits each (`holdem_cards.unpack`)."""
 
     holes: Array  # seat 0's two cards, seat 1's two cards
     board: Array  # five cards, the undealt ones too
-    view0: Array  # seat 0's canonical hole and flop
+    view0: Array  # seat 0's canonical hole and flop, as card + 1 here and below
     view1: Array  # seat 1's
     late: Array  # seat 0's canonical turn and river, seat 1's
     better: Array  # 1 if seat 0 wins a showdown, -1 if seat 1, 0 if they split
@@ -113,11 +113,12 @@ def holdem(
         max_raises: bets and raises allowed on a street, blinds not counted: one number, or one per street. By
             default 4, in limit games 3 before the flop (the blind is the first of four bets).
 
-    Actions: 0 fold (legal against a bet only), 1 check or call, 2 and above bets and raises. Limit games have
-    one; no-limit has one per size, then all-in as the last. A street with fewer sizes leaves the rest illegal.
-    A size is rounded to chips, half up. A raise adds at least the street's last bet or raise and at least the
-    big blind, or is all-in; sizes below that are illegal. Of actions that come to the same amount the smaller
-    index is legal only. An illegal action counts as check or call; an illegal size as that amount.
+    Actions: 0 fold (legal against a bet only), 1 check or call, 2 and above bets and raises. Limit games
+    have one; no-limit has one per size, then all-in as the last. A street with fewer sizes leaves the rest
+    illegal. A size is rounded to chips, half up. A raise adds at least the street's last bet or raise and at
+    least the big blind, or is all-in; sizes below that are illegal. Of actions that come to the same amount
+    only the smallest index is legal. Legality is the caller's to keep: `step` takes a fold against no bet and
+    a raise where none is allowed as check or call, and any size at its amount.
 
     Play is for the smaller of the two stacks: no bet, raise or blind is above it, so what could not be called
     stays with its owner, and what was not called returns with a fold. After an all-in, short ones included,
@@ -125,11 +126,11 @@ def holdem(
     the hand at `init`. Stepping a hand that has ended changes nothing.
 
     The button posts the small blind, acts first before the flop and last after it. Rewards are net chips,
-    f32[2], with the last action; they sum to zero. Both players have paid alike at a showdown, so a pot is even
-    and a split leaves no odd chip.
+    f32[2], with the last action; they sum to zero. At a showdown both players have paid the same, so the pot
+    is even and a split leaves no odd chip.
 
-    Observations: `Observation`, of `S` streets and N = max_raises + 2 actions each. Suits are relabelled
-    (`canonical_cards`). With the setup's stacks and blinds known they have perfect recall, up to suits.
+    Observations: an `Observation` of `S` streets and N = max_raises + 2 actions each, the suits relabelled
+    (`holdem_cards.canonical_cards`). They have perfect recall, up to suits.
 
     Raises:
         JaxnashError: an unknown kind, sizes that are not positive, finite and at most 100, a number of lists
@@ -140,7 +141,8 @@ def holdem(
 
     def init(key: Key, setup: HoldemSetup | None) -> HoldemState:
         setup = holdem_setup(kind)._replace(tables=None) if setup is None else setup
-        cards = draw(key, 9) if setup.cards is None else jnp.asarray(setup.cards, jnp.int32)
+        given = None if setup.cards is None else jnp.asarray(setup.cards, jnp.int32)
+        cards = draw(key, 9) if given is None else [given[i] for i in range(9)]
         return _start(rules, setup, cards)
 
     def step(key: Key, state: HoldemState, actions: Array) -> HoldemState:
@@ -226,86 +228,12 @@ def holdem_setup(
     return HoldemSetup(chips.astype(np.int32), np.array(blinds, np.int32), np.int32(button), tables())
 
 
-def draw(key: Key, n: int) -> Array:
-    """`n` different cards, i32[n]. A card of the deck that is left is off uniform by less than 2**-26."""
-    bits = jax.random.bits(key, (n,), jnp.uint32)
-    sorted_cards: list[Array] = []
-    cards: list[Array] = []
-    for i in range(n):
-        left = np.uint32(52 - i)
-        # the upper half of a product of 64 bits
-        place = ((bits[i] >> 16) * left + (((bits[i] & np.uint32(0xFFFF)) * left) >> 16)) >> 16
-        card = place.astype(jnp.int32)
-        for taken in sorted_cards:
-            card = card + (card >= taken)
-        cards.append(card)
-        for j, taken in enumerate(sorted_cards):
-            sorted_cards[j], card = jnp.minimum(taken, card), jnp.maximum(taken, card)
-        sorted_cards.append(card)
-    return jnp.stack(cards)
-
-
-def canonical_cards(cards: Array) -> Array:
-    """Relabel suits so that hands equal up to suits are equal. i[..., 7] -> i32[..., 7], -1 where absent.
-
-    The groups are hole (0, 1), flop (2, 3, 4), turn and river. Suits are sorted by the sets of ranks that they
-    hold in the hole, the flop, the turn and the river, as numbers of 13 bits, the largest first; the first
-    becomes suit 0. Cards are sorted within their group, descending. A street's later cards break ties only, so
-    they do not change the earlier ones.
-    """
-    cards = jnp.asarray(cards, jnp.int32)
-    return jnp.stack(_canonical([cards[..., i] for i in range(7)]), axis=-1)
-
-
-def _canonical(cards: list[Array]) -> list[Array]:
-    def ranks(group: list[Array], suit: int) -> Array:
-        held = [jnp.where((card >= 0) & ((card & 3) == suit), 1 << (card >> 2), 0) for card in group]
-        return sum(held[1:], held[0])
-
-    hole, flop, turn, river = cards[:2], cards[2:5], cards[5:6], cards[6:]
-    keys = [
-        (ranks(hole, suit) << 13 | ranks(flop, suit), ranks(turn, suit) << 13 | ranks(river, suit))
-        for suit in range(4)
-    ]
-    place = [jnp.zeros_like(cards[0]) for _ in range(4)]
-    for i in range(4):
-        for j in range(i):
-            (first, late), (other_first, other_late) = keys[i], keys[j]
-            ahead = (first > other_first) | ((first == other_first) & (late > other_late))
-            place[j] = place[j] + ahead
-            place[i] = place[i] + ~ahead
-
-    def relabel(card: Array) -> Array:
-        suit = card & 3
-        label = jnp.where(
-            suit < 2, jnp.where(suit == 0, place[0], place[1]), jnp.where(suit == 2, place[2], place[3])
-        )
-        return jnp.where(card < 0, -1, (card & ~3) | label)
-
-    a, b, c, d, e, turn_card, river_card = (relabel(card) for card in cards)
-    a, b = jnp.maximum(a, b), jnp.minimum(a, b)
-    c, d = jnp.maximum(c, d), jnp.minimum(c, d)
-    d, e = jnp.maximum(d, e), jnp.minimum(d, e)
-    c, d = jnp.maximum(c, d), jnp.minimum(c, d)
-    return [a, b, c, d, e, turn_card, river_card]
-
-
-def _pack(cards: Sequence[Array]) -> Array:
-    """Six bits each, the first lowest."""
-    return sum((card << (CARD_BITS * i) for i, card in enumerate(cards)), jnp.int32(0))
-
-
-def unpack(word: Array, n: int) -> Array:
-    """The `n` cards of `HoldemState.holes` (4) or `HoldemState.board` (5): i32[...] -> i32[..., n]."""
-    return (jnp.asarray(word)[..., None] >> np.arange(0, CARD_BITS * n, CARD_BITS)) & 63
-
-
-def _start(rules: _Rules, setup: HoldemSetup, cards: Array) -> HoldemState:
+def _start(rules: _Rules, setup: HoldemSetup, cards: list[Array]) -> HoldemState:
     holes, board = (cards[:2], cards[2:4]), cards[4:]
     shown = board[: 3 if rules.streets == 2 else 5]
-    table = tables() if setup.tables is None else setup.tables
+    table = tree.map(jnp.asarray, tables() if setup.tables is None else setup.tables)
     strength = [hand_strength(table, [*hole, *shown]) for hole in holes]
-    views = [_canonical([*hole, *board]) for hole in holes]
+    views = [canonical([*hole, *board]) for hole in holes]
 
     stacks, blinds = jnp.asarray(setup.stacks, jnp.int32), jnp.asarray(setup.blinds, jnp.int32)
     button = jnp.asarray(setup.button, jnp.int32)
@@ -313,11 +241,11 @@ def _start(rules: _Rules, setup: HoldemSetup, cards: Array) -> HoldemState:
     small, big = jnp.minimum(blinds[0], most), jnp.minimum(blinds[1], most)
     zero = jnp.zeros((), jnp.int32)
     return HoldemState(
-        holes=_pack(list(cards[:4])),
-        board=_pack(list(board)),
-        view0=_pack([card + 1 for card in views[0][:5]]),
-        view1=_pack([card + 1 for card in views[1][:5]]),
-        late=_pack([card + 1 for view in views for card in view[5:]]),
+        holes=pack(cards[:4]),
+        board=pack(board),
+        view0=pack([card + 1 for card in views[0][:5]]),
+        view1=pack([card + 1 for card in views[1][:5]]),
+        late=pack([card + 1 for view in views for card in view[5:]]),
         better=jnp.sign(strength[0] - strength[1]).astype(jnp.int32),
         stack0=stacks[0],
         stack1=stacks[1],
