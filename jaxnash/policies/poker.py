@@ -1,0 +1,51 @@
+"""What a network reads of a hold'em observation."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnash.games.holdem import Observation
+from jaxnash.types import Array
+
+GROUPS = (slice(0, 2), slice(2, 5), slice(5, 6), slice(6, 7))  # hole, flop, turn, river
+SUITS, RANKS, CARDS = 4, 13, 52
+NUMBERS = 6
+
+
+def features(obs: Observation, num_actions: int) -> Array:
+    """An observation as numbers of order one, f32[..., D] for leading axes [...] (none is fine).
+
+    For hole, flop and turn (and river, in games of four streets; flop hold'em stops at the flop): how many
+    cards of each suit (4), of each rank (13) and whether each card (52). Then one-hots of the street (S) and
+    of each action so far (S x N x `num_actions`), six numbers, and whether this player deals. The numbers are
+    log(1 + x) / 4 of pot, to call, own and opponent's stack in big blinds; the chips to call as a share of
+    the pot after calling; and the pot as a share of it and the own stack. D is `feature_size`.
+    """
+    streets = obs.bets.shape[-2]
+    lead = obs.dealer.shape
+    parts = []
+    for group in GROUPS[:streets]:
+        cards = obs.cards[..., group, None].astype(jnp.int32)
+        known = cards >= 0
+        for same in (
+            known & ((cards & 3) == np.arange(SUITS)),
+            (cards >> 2) == np.arange(RANKS),
+            cards == np.arange(CARDS),
+        ):
+            parts.append(jnp.sum(same, axis=-2, dtype=jnp.float32))
+    dealt = jnp.sum(obs.cards >= 0, axis=-1)
+    parts.append((dealt[..., None] == np.array([2, 5, 6, 7])[:streets]).astype(jnp.float32))
+    played = obs.bets[..., None] == np.arange(1, num_actions + 1)
+    parts.append(played.astype(jnp.float32).reshape(*lead, -1))
+    pot, to_call, own = obs.chips[..., 0], obs.chips[..., 1], obs.chips[..., 2]
+    parts.append(jnp.log1p(obs.chips) / 4)
+    parts.append(jnp.stack([to_call / (pot + to_call), pot / (pot + own)], axis=-1))
+    parts.append(obs.dealer[..., None].astype(jnp.float32))
+    return jnp.concatenate(parts, axis=-1)
+
+
+def feature_size(obs: Observation, num_actions: int) -> int:
+    """D of `features(obs, num_actions)`; only the shapes of `obs` are read."""
+    streets, longest = obs.bets.shape[-2:]
+    return streets * (SUITS + RANKS + CARDS + 1 + longest * num_actions) + NUMBERS + 1
