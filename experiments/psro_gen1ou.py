@@ -9,6 +9,7 @@ import dataclasses
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from jaxnash.psro.gaps import OracleGap, analysis
 from jaxnash.psro.loop import PSROState, loop
 from jaxnash.psro.members import Entry, population_to_json
 from jaxnash.psro.tournament import to_csv, to_json
+from jaxnash.runs import stop
 from jaxnash.runs.checkpoint import restore
 from jaxnash.runs.cli import main as cli
 from jaxnash.runs.display import Display
@@ -65,6 +67,7 @@ def main() -> None:
 
 def run(knobs: Knobs) -> Path:
     """Play, solve, train, repeat, report. Returns the run directory."""
+    stop.watch()
     check_format(knobs.battle_format)
     jax.config.update(
         "jax_compilation_cache_dir", str(cache_dir() / "xla")
@@ -93,12 +96,20 @@ def run(knobs: Knobs) -> Path:
         ) as pool,
     ):
         league = League(knobs, run_dir, pool, display, teams=teams, first=first)
+        keep = saver(run_dir, STAGES)
+
+        def saved(iteration: int, stage: str, compute: Callable[[], Any]) -> Any:
+            outcome = keep(iteration, stage, compute)
+            if stop.requested():
+                stop.leave(f"the {stage} of iteration {iteration}", say=display.say)
+            return outcome
+
         state = loop(
             members=members,
             play=league.tournament,
             oracle=league.oracle,
             iterations=1 if knobs.opponent else knobs.iterations,
-            saved=saver(run_dir, STAGES),
+            saved=saved,
             after=lambda iteration, state: write_iteration(run_dir, knobs, iteration, state, display),
         )
         last = state.members[-1]

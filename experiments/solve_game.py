@@ -32,6 +32,7 @@ from jaxnash.cfr import CFR, RECIPES, Progress, Result, State, Tree, compile_tre
 from jaxnash.cfr.tree import histories
 from jaxnash.games import from_openspiel, goofspiel, holdem_subgame, kuhn, leduc, liars_dice
 from jaxnash.games.game import HistoryTree, PublicGame, TreeError, TreeGame
+from jaxnash.runs import stop
 from jaxnash.runs.checkpoint import restore_state, save_state
 from jaxnash.runs.cli import main as cli
 from jaxnash.runs.files import TIMING
@@ -99,6 +100,7 @@ def main() -> None:
 
 def run(knobs: Knobs) -> Path:
     """Build, solve, write. Returns the run directory."""
+    stop.watch()
     console = Console()
     # What the user named is looked at before anything is written.
     recipe = recipe_of(checked(knobs))
@@ -142,12 +144,15 @@ def solved(knobs: Knobs, tree: Tree, recipe: CFR, run_dir: Path, console: Consol
         told = f"exploitability {now.exploitability:.1e}"
         bar.update(task, completed=now.iteration, note=told)
         done = now.iteration >= iterations or reached(knobs, now.exploitability)
-        if done or time.monotonic() - last_save >= knobs.save_every:
+        leaving = stop.requested() and not done
+        if done or leaving or time.monotonic() - last_save >= knobs.save_every:
             save_state(run_dir / "checkpoints", now.iteration, now.state)
             last_save = time.monotonic()
             log.info("iteration %d: %s", now.iteration, told)
             if not console.is_terminal:  # no bar there
                 console.print(f"iteration {now.iteration:,}: {told}", highlight=False)
+        if leaving:
+            stop.leave(now.iteration, say=partial(console.print, highlight=False, soft_wrap=True))
 
     with bar:
         return solve(

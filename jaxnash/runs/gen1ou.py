@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from jaxnash.psro.gaps import against, oracle_gap
 from jaxnash.psro.members import draw_opponents
 from jaxnash.psro.oracles import BestResponse, Schedule, Store, best_response, jax_key
 from jaxnash.psro.tournament import Cell, Table, cell_from_scores, interval, payoffs, winrate
+from jaxnash.runs import stop
 from jaxnash.runs.checkpoint import restore_state, save_state
 from jaxnash.runs.cloning import Cloning
 from jaxnash.runs.display import Display
@@ -194,6 +195,11 @@ class League:
             policy, adam(knobs.learning_rate), actions=Categorical(NUM_ACTIONS), minibatch=knobs.batch_size,
             value=0.5,
         )  # fmt: skip
+
+        def leave_if_asked(step: int) -> None:
+            if stop.requested():
+                stop.leave(f"step {step} of the oracle of iteration {iteration}", say=self.display.say)
+
         epochs = knobs.oracle_epochs if fresh else knobs.finetune_epochs
         steps = epochs + knobs.oracle_updates
         unit = training_seconds(knobs, epochs, data.size) / steps
@@ -209,7 +215,7 @@ class League:
                 rollout=rollout,
                 validate=validate,
                 schedule=Schedule(epochs, knobs.oracle_updates, knobs.validate_every, knobs.save_every),
-                store=disk_store(folder),
+                store=disk_store(folder, after=leave_if_asked),
                 on_step=on_step,
             )
         return self.measured(
@@ -337,8 +343,11 @@ def step_note(row: dict[str, Any]) -> str:
     return f"acc {row['accuracy']:.2f}" if "accuracy" in row else f"kl {row.get('approx_kl', 0):.3f}"
 
 
-def disk_store(folder: Path) -> Store:
-    """Training state in `folder`/checkpoints (Orbax) with the rows of metrics.jsonl beside it."""
+def disk_store(folder: Path, *, after: Callable[[int], None] = lambda step: None) -> Store:
+    """Training state in `folder`/checkpoints (Orbax) with the rows of metrics.jsonl beside it.
+
+    `after` is called with the step when its save is complete.
+    """
     states, metrics = folder / "checkpoints", folder / "rows.json"
 
     def load(template):
@@ -351,6 +360,7 @@ def disk_store(folder: Path) -> Store:
     def save(step, tree, rows):
         save_state(states, step, tree, keep=2)  # the rows below still speak of the one before
         write_json(metrics, {"step": step, "rows": rows})
+        after(step)
 
     return Store(load, save)
 
