@@ -156,9 +156,10 @@ def numbered_hand(index: Array, size: int) -> tuple[Array, ...]:
     """
     index, cards = jnp.asarray(index, jnp.int32), []
     for left in range(size, 0, -1):  # the highest card that leaves enough numbers to the others below it
-        first = jnp.asarray([comb(card, left) for card in range(52)], jnp.int32)
-        cards.append(
-            jnp.searchsorted(first, index, side="right", method="scan_unrolled").astype(jnp.int32) - 1
-        )
-        index = index - first[cards[-1]]
+        first = jnp.asarray([comb(card, left) if card < 52 else 2**31 - 1 for card in range(64)], jnp.int32)
+        card = jnp.where(index >= comb(32, left), 32, 0)
+        for step in (16, 8, 4, 2, 1):
+            card = jnp.where(index >= first[card + step], card + step, card)
+        cards.append(card)
+        index = index - first[card]
     return tuple(cards)
