@@ -25,6 +25,7 @@ FOLD, CALL = 0, 1  # 1 is check or call; 2 and above are bets and raises
 STREETS = ("pre-flop", "flop", "turn", "river")
 KINDS = ("no-limit", "limit", "flop")
 MOST_CHIPS, MOST_SIZE = 10_000_000, 100  # so that a size of the pot fits i32, and a reward f32
+MOST_SIZES = 120  # so that an action fits i8
 
 
 class HoldemSetup(NamedTuple):
@@ -133,8 +134,8 @@ def holdem(
     (`holdem_cards.canonical_cards`). They have perfect recall, up to suits.
 
     Raises:
-        JaxnashError: an unknown kind, sizes that are not positive, finite and at most 100, a number of lists
-            or limits other than the streets', or a negative limit.
+        JaxnashError: an unknown kind, sizes below 0.001, above 100 or more than 120, a number of lists or
+            limits other than the streets', or a negative limit.
     """
     rules = _rules(kind, bet_sizes, max_raises)
     streets = rules.streets
@@ -215,17 +216,23 @@ def holdem_setup(
         JaxnashError: an unknown kind, stacks, blinds or button out of range.
     """
     _check_kind(kind)
-    chips = np.broadcast_to(np.asarray(stacks), 2)
-    if np.shape(stacks) not in ((), (2,)) or np.any(chips != chips.astype(np.int32)):
-        raise JaxnashError(f"stacks {stacks}: one whole number of chips, or one for each of the two seats")
-    if np.any(chips < 1) or np.any(chips > MOST_CHIPS):
-        raise JaxnashError(f"stacks {stacks}: from 1 to {MOST_CHIPS:,} chips")
-    small, big = blinds
-    if not (0 <= small <= big and 1 <= big <= MOST_CHIPS) or int(small) != small or int(big) != big:
-        raise JaxnashError(f"blinds {tuple(blinds)}: small and big in whole chips, small not above big")
+    if np.shape(stacks) not in ((), (2,)) or not _whole(stacks, 1):
+        raise JaxnashError(
+            f"stacks {stacks}: one whole number from 1 to {MOST_CHIPS:,}, or one for each seat"
+        )
+    if np.shape(blinds) != (2,) or not _whole(blinds, 0) or blinds[0] > blinds[1] or blinds[1] < 1:
+        raise JaxnashError(
+            f"blinds {blinds}: small and big in whole chips, the small one not above the big one"
+        )
     if button not in (0, 1):
         raise JaxnashError(f"button {button}: seat 0 or seat 1")
-    return HoldemSetup(chips.astype(np.int32), np.array(blinds, np.int32), np.int32(button), tables())
+    chips = np.broadcast_to(np.asarray(stacks, np.int32), 2)
+    return HoldemSetup(chips, np.asarray(blinds, np.int32), np.int32(button), tables())
+
+
+def _whole(chips: Any, least: int) -> bool:
+    chips = np.asarray(chips)
+    return bool(np.all((chips >= least) & (chips <= MOST_CHIPS)) and np.all(chips == chips.astype(np.int64)))
 
 
 def _start(rules: _Rules, setup: HoldemSetup, cards: list[Array]) -> HoldemState:
@@ -385,7 +392,7 @@ def _rules(kind: str, bet_sizes: Any, max_raises: int | Sequence[int] | None) ->
     streets = 2 if kind == "flop" else 4
     if max_raises is None:
         max_raises = 4 if kind == "no-limit" else (3, *[4] * (streets - 1))
-    limits = (max_raises,) * streets if isinstance(max_raises, int) else tuple(int(n) for n in max_raises)
+    limits = tuple(map(int, np.ravel(max_raises))) * (1 if np.ndim(max_raises) else streets)
     if len(limits) != streets or min(limits) < 0:
         raise JaxnashError(
             f"max_raises {max_raises}: one number from 0, or one for each of {streets} streets"
@@ -402,4 +409,6 @@ def _rules(kind: str, bet_sizes: Any, max_raises: int | Sequence[int] | None) ->
         if not 1e-3 <= size <= MOST_SIZE:
             raise JaxnashError(f"bet size {size}: fractions of the pot from 0.001 to {MOST_SIZE}")
     sizes = tuple(tuple(sorted({Fraction(size).limit_denominator(1000) for size in one})) for one in lists)
+    if max(map(len, sizes)) > MOST_SIZES:
+        raise JaxnashError(f"{max(map(len, sizes))} bet sizes: at most {MOST_SIZES} a street")
     return _Rules(streets, sizes, limits, 3 + max(map(len, sizes)))

@@ -28,6 +28,7 @@ class Hands(NamedTuple):
     reward: np.ndarray  # [T, N, 2]
     ended: np.ndarray  # [T, N]
     street: np.ndarray  # [T, N]
+    last_raise: np.ndarray  # [T, N]
     action: np.ndarray  # [T, N]
 
 
@@ -56,11 +57,11 @@ def deals(rng: np.random.Generator, n: int) -> np.ndarray:
     return rng.permuted(np.tile(np.arange(52, dtype=np.int32), (n, 1)), axis=1)[:, :9]
 
 
-def random_setups(rng: np.random.Generator, n: int) -> HoldemSetup:
-    """A third with deep and equal stacks, the rest short and unequal, some below the blinds."""
+def random_setups(rng: np.random.Generator, n: int, least: int = 1) -> HoldemSetup:
+    """A third with deep and equal stacks, the rest unequal and shorter, down to `least` chips."""
     deep = rng.random((n, 1)) < 1 / 3
     low = rng.choice([120, 1000, 5000], (n, 1))
-    stacks = np.where(deep, 20_000, rng.integers(1, low, (n, 2)))
+    stacks = np.where(deep, 20_000, rng.integers(least, low, (n, 2)))
     blinds = np.array([(50, 100), (50, 100), (33, 70), (5, 5)])[rng.integers(4, size=n)]
     as_i32 = [array.astype(np.int32) for array in (stacks, blinds, rng.integers(2, size=n))]
     return HoldemSetup(*as_i32, tables(), deals(rng, n))
@@ -81,10 +82,9 @@ def play(kind: str, setup: HoldemSetup, seed: int) -> Hands:
             np.arange(mine.shape[1]) == 0, 0.1, np.where(np.arange(mine.shape[1]) == 1, 1, habit)
         )
         action = np.argmax(np.where(mine, weight, 0) / rng.exponential(size=mine.shape), axis=1)
-        trace.append((now.obs, *now[1:5], np.asarray(state.street), action.astype(np.int32)))
+        trace.append((now.obs, *now[1:5], state.street, state.last_raise, action))
         state, now = go(state, jnp.asarray(action, jnp.int32))
-    obs, legal, active, reward, ended, street, action = jax.tree.map(lambda *rows: np.stack(rows), *trace)
-    return Hands(setup, obs, legal, active, reward, ended, street, action)
+    return Hands(setup, *jax.tree.map(lambda *rows: np.stack(rows), *trace))
 
 
 class Walk(NamedTuple):

@@ -1,4 +1,4 @@
-"""Heads-up hold'em: by hand, against the plain-Python twin and against OpenSpiel's universal_poker."""
+"""Heads-up hold'em: hands written out, betting trees, observations and bad input."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import pytest
 from jaxnash.games.cards import parse_cards
 from jaxnash.games.holdem import canonical_cards, holdem, holdem_setup
 from jaxnash.games.holdem_cards import draw, unpack
-from tests.games.holdem_play import KINDS, SIZES, deals, play, random_setups, walk
+from jaxnash.rollouts.scan import scan_rollout
+from jaxnash.types import JaxnashError, Scripted
+from tests.games.holdem_play import KINDS, deals, play, random_setups, walk
 from tests.reference.holdem_twin import Hand
 
 each_kind = pytest.mark.parametrize("kind", KINDS)
@@ -362,59 +364,53 @@ def test_init_without_a_setup_deals_a_default_hand():
     assert game.observe(state).reward.tolist() == hand.payoffs()
 
 
-# --- other engines
-
-
-def against_twin(kind, n, seed):
-    rng = np.random.default_rng(seed)
-    setup = random_setups(rng, n)
-    hands = play(kind, setup, seed=seed)
-    assert hands.ended[-1].all()
-    assert not np.any(hands.reward[~hands.ended])
-    waiting = hands.legal[~hands.active]
-    assert waiting[:, 0].all() and not waiting[:, 1:].any()
-    decisions = 0
-    chips = np.rint(hands.obs.chips * setup.blinds[None, :, 1, None, None]).astype(int)
-    for i in range(n):
-        stacks, blinds = setup.stacks[i].tolist(), setup.blinds[i].tolist()
-        hand = Hand(
-            kind,
-            setup.cards[i].tolist(),
-            stacks=stacks,
-            blinds=blinds,
-            button=int(setup.button[i]),
-            sizes=SIZES,
-        )
-        for t in range(len(hands.ended)):
-            assert hands.ended[t, i] == (hand.mover is None)
-            if hand.mover is None:
-                break
-            seat = hand.mover
-            assert hands.active[t, i].tolist() == [seat == 0, seat == 1]
-            assert set(np.flatnonzero(hands.legal[t, i, seat]).tolist()) == hand.legal()
-            assert hands.street[t, i] == hand.street
-            paid = [min(pushed, min(stacks)) for pushed in hand.pushed]
-            for own in (0, 1):
-                owed = max(paid[1 - own] - paid[own], 0)
-                left = [stacks[own] - paid[own], stacks[1 - own] - paid[1 - own]]
-                assert chips[t, i, own].tolist() == [hand.pot(), owed, *left]
-            decisions += 1
-            hand.act(int(hands.action[t, i]))
-        assert hands.reward[t, i].tolist() == hand.payoffs()
-        assert sum(hand.payoffs()) == 0
-        for row, actions in zip(hands.obs.bets[t, i, 0].tolist(), hand.history):
-            assert row[: len(actions)] == [action + 1 for action in actions] and not any(row[len(actions) :])
-    return decisions
-
-
-@each_kind
-def test_hands_are_the_twins(kind):
-    assert against_twin(kind, 1000, seed=5) > 3000
-
-
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
-@each_kind
-def test_100_000_hands_are_the_twins(kind):
-    for seed in range(10):
-        against_twin(kind, 10_000, seed=100 + seed)
+def test_it_plays_in_the_scan():
+    def choose(step, key):
+        return jax.random.categorical(key, jnp.where(step.legal, 0.0, -jnp.inf))
+
+    run = scan_rollout(holdem("flop"), length=40, batch=32)
+    seats = (Scripted("one", choose), Scripted("other", choose))
+    played = run(jax.random.key(0, impl="unsafe_rbg"), seats)
+    ended = np.asarray(played.terminated)[..., 0]
+    assert np.all(ended.sum(axis=0) >= 3)  # no hand is longer than 11 actions
+    reward = np.asarray(played.reward)
+    assert np.all(reward.sum(axis=-1) == 0) and np.all((reward != 0).any(axis=-1) <= ended)
+    assert np.all(np.asarray(played.active).sum(axis=-1) == 1)
+
+
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (lambda: holdem("omaha"), "kind 'omaha'"),
+        (lambda: holdem_setup("omaha"), "kind 'omaha'"),
+        (lambda: holdem(bet_sizes=(0.5, 0.0)), "bet size 0.0"),
+        (lambda: holdem(bet_sizes=(0.5, float("nan"))), "bet size nan"),
+        (lambda: holdem(bet_sizes=(0.5, 101)), "bet size 101"),
+        (lambda: holdem(bet_sizes=np.linspace(0.1, 5, 200)), "200 bet sizes"),
+        (lambda: holdem(bet_sizes=((0.5,), (1.0,))), "bet_sizes of 2 streets"),
+        (lambda: holdem(max_raises=-1), "max_raises -1"),
+        (lambda: holdem("flop", max_raises=(3, 4, 4)), "one for each of 2 streets"),
+        (lambda: holdem_setup(stacks=0), "stacks 0"),
+        (lambda: holdem_setup(stacks=10**8), "to 10,000,000"),
+        (lambda: holdem_setup(stacks=(100, 100, 100)), "stacks"),
+        (lambda: holdem_setup(stacks=float("nan")), "stacks nan"),
+        (lambda: holdem_setup(stacks=100.5), "stacks 100.5"),
+        (lambda: holdem_setup(blinds=(100, 50)), "blinds"),
+        (lambda: holdem_setup(blinds=(0.5, 1)), "blinds"),
+        (lambda: holdem_setup(blinds=(1, 2, 3)), "blinds"),
+        (lambda: holdem_setup(button=2), "button 2"),
+    ],
+)
+def test_bad_input_is_named(make, words):
+    with pytest.raises(JaxnashError, match=words):
+        make()
+
+
+def test_large_stacks_and_sizes_do_not_overflow():
+    table = Table(sizes=(0.999, 100.0), stacks=10_000_000, blinds=(1, 4_000_000))
+    # nearly the pot of 8 million after a call, then all-in by a size
+    assert table.legal == {FOLD, CALL, 2}
+    assert table.act(CALL, 2).chips[:2] == [8_000_000 + 6_000_000, 6_000_000]
+    table = Table(sizes=(0.999, 100.0), stacks=10_000_000, blinds=(1, 40_000)).act(3)
+    assert table.chips[:2] == [40_000 * 2 + 8_000_000, 8_000_000]
