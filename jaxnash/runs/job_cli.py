@@ -364,10 +364,10 @@ def _exploitability(found: Measured | None, now: Progress) -> str:
 
 
 def _time_left(now: Progress, *, running: bool) -> str:
+    if now.iteration is not None and now.planned is not None and now.iteration >= now.planned:
+        return "all iterations are done" if running else "none"
     if now.left is None:
         return now.basis if now.each is None else f"unknown: {now.basis}"
-    if not now.left:
-        return "all iterations are done" if running else "none"
     more = (now.planned or 0) - (now.iteration or 0)
     told = f"about {seconds_text(now.left)}: {more:,} more, {now.basis}"
     return told if running else f"{told}, once it runs again"

@@ -6,7 +6,7 @@ import io
 from typing import Any
 
 from jaxnash.runs.files import TIMING
-from jaxnash.runs.job_progress import measured
+from jaxnash.runs.job_progress import NO_EXPLOIT, measured
 
 FIRST = {  # columns in this order; what else a row holds follows as far as the width goes
     "iteration": "iteration",
@@ -72,11 +72,12 @@ def metrics_figure(title: str, rows: list[dict[str, Any]], *, exact: bool) -> by
         drawn.suptitle(title, fontsize=11, color=INK)
         for axes, (name, curves) in zip(drawn.subplots(1, len(panels), squeeze=False)[0], panels):
             for colour, (label, points) in zip(COLOURS, curves.items()):
-                mark = "^" if label.startswith("lower bound") else "o"
-                line = "" if label.startswith("lower bound") else "-"
-                few = len(points) <= 60 or not line
-                marks = {"marker": mark if few else "", "markersize": 3.5}
-                axes.plot(*zip(*points), linestyle=line, color=colour, label=label, linewidth=1.3, **marks)
+                apart = label.startswith(("lower bound", NO_EXPLOIT))  # no curve of one and the same thing
+                look = {"marker": "^" if apart else "o" if len(points) <= 60 else "", "markersize": 3.5}
+                look |= {"linestyle": "" if apart else "-", "linewidth": 1.3}
+                if label.startswith(NO_EXPLOIT):
+                    look |= {"marker": "v", "markerfacecolor": "white"}
+                axes.plot(*zip(*points), color=colour, label=label, **look)
             values = [y for points in curves.values() for _, y in points]
             if values and min(values) > 0 and max(values) > 30 * min(values):
                 axes.set_yscale("log")
@@ -96,7 +97,8 @@ def _gaps(rows: list[dict[str, Any]], exact: bool) -> Panel:
     curves: dict[str, list[tuple[int, float]]] = {}
     for row in rows:
         if (found := measured(row, exact=exact)) is not None:
-            curves.setdefault(found.kind, []).append((found.iteration, found.value))
+            label = NO_EXPLOIT if found.text.startswith(NO_EXPLOIT) else found.kind
+            curves.setdefault(label, []).append((found.iteration, found.value))
     return "exploitability", curves
 
 

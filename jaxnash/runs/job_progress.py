@@ -12,7 +12,8 @@ from jaxnash.runs.files import TIMING, read_json, read_jsonl
 
 RECENT = 20  # iterations whose median says how long one takes
 EXACT = {"solve_game"}  # scripts that measure exactly and so do not say it in every row
-LOWER = "lower bound: oracle gap of the mixture before"
+NO_EXPLOIT = "no exploit found"  # as psro.gaps says it, which imports NumPy
+LOWER = "lower bound: oracle gap"
 
 
 class Measured(NamedTuple):
@@ -82,8 +83,8 @@ def measured(row: dict[str, Any], *, exact: bool = False) -> Measured | None:
         kind = row.get("exploitability_kind") or ("exact" if exact else "kind not stated")
         return Measured(iteration, value, kind, f"{value:.4g} ({kind})")
     if (gap := row.get("oracle_gap")) is not None:
-        text = f"{gap:+.3f} ({LOWER})" if gap > 0 else f"no exploit found ({LOWER})"
-        return Measured(iteration, gap, LOWER, text)
+        text = f"{gap:+.3f} ({LOWER})" if gap > 0 else f"{NO_EXPLOIT} ({LOWER})"
+        return Measured(iteration - 1, gap, LOWER, text)  # of the mixture before
     return None
 
 

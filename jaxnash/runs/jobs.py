@@ -330,9 +330,8 @@ def last_line_of(lines: list[str]) -> str | None:
 
 
 def _start_nothing(job: Job, line: tuple[str, ...]) -> None:
-    raise JaxnashError(
-        f"{job.name} was not submitted; its script continues it: python {shlex.join(command(job, resumed=True))}"
-    )
+    again = shlex.join(command(job, resumed=True))
+    raise JaxnashError(f"{job.name} was not submitted; its script continues it: python {again}")
 
 
 def _poll_lock(job: Job, request: Request | None = None) -> Poll:

@@ -480,12 +480,12 @@ def test_a_copy_is_brought_up_to_date_but_replaces_nothing_else(tmp_path: Path) 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "file", "other", "photos", "run"]
 
 
-@pytest.mark.parametrize("pause", [0.08, 0.0])
+@pytest.mark.parametrize("pause", [0.15, 0.0])
 def test_a_copy_is_of_one_instant(pause: float, tmp_path: Path) -> None:
     """Files written one after the other, again and again, which at any instant differ by 1 at most."""
     run = fake_run(tmp_path / "run")
-    names = [f"{'zyx'[k % 3]}{k}.json" for k in range(30)]
-    over = threading.Event()
+    names = [f"{'zyx'[k % 3]}{k}.json" for k in range(300)]
+    over, midway = threading.Event(), threading.Event()
 
     def write() -> None:
         number = 0
@@ -494,12 +494,15 @@ def test_a_copy_is_of_one_instant(pause: float, tmp_path: Path) -> None:
             for name in names:
                 (run / ".tmp").write_text(str(number))
                 os.replace(run / ".tmp", run / name)
+                time.sleep(pause / 1000)
+                if number > 1 and name is names[150]:
+                    midway.set()
             time.sleep(pause)
 
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        time.sleep(0.05)
+        assert midway.wait(10)
         if not pause:
             with pytest.raises(JaxnashError, match="changes faster than it can be copied"):
                 copy_run(run, tmp_path / "copy", patience=0.3)
@@ -539,7 +542,8 @@ def test_what_was_measured_says_of_what_kind_it_is() -> None:
     assert measured({"exploitability": 0.0}, exact=True).kind == "exact"
     assert measured({"exploitability": None, "value_loss": 1e-9}) is None
     assert "no exploit found" in measured({"oracle_gap": -0.1}).text
-    assert measured({"oracle_gap": 0.1}).text.startswith("+0.100 (lower bound")
+    gap = measured({"iteration": 3, "oracle_gap": 0.1})
+    assert gap.text == "+0.100 (lower bound: oracle gap)" and gap.iteration == 2  # the mixture it is of
 
 
 def test_seconds_as_people_say_them() -> None:
