@@ -290,6 +290,12 @@ def test_canonical_cards_are_equal_just_for_hands_equal_up_to_suits():
         np.testing.assert_array_equal(canonical_cards(hidden), np.where(np.arange(7) < known, canonical, -1))
 
 
+def test_canonical_cards_by_hand():
+    # clubs and diamonds tie until the turn, which is a diamond
+    cards = np.array(parse_cards("AcAd KcKd2h 3d 4c"))
+    assert canonical_cards(cards).tolist() == list(parse_cards("AdAc KdKc2h 3c 4d"))
+
+
 @each_kind
 def test_observations_have_perfect_recall(kind):
     """What a player sees stands for their cards up to suits and for all actions so far, and nothing else."""
