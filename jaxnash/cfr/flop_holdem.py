@@ -169,7 +169,7 @@ def _exploitability(
 def _plan(
     apply: Apply, root: Decision, player: int, params: Params, rows: Rows, cards: Array, start: Array
 ) -> tuple[Array, Array]:
-    """One network's plan f[n, L, K, 3] from the reach f[n, L] of a street's root; how far it is from a policy."""
+    """One network's plan f[n, L, K, 3] from the reach f[n, L] of a street's root; how far it is no policy."""
     obs, legal = rows.observe(cards)
     raw = apply(params, obs, legal)
     if raw.shape != legal.shape:
@@ -209,8 +209,8 @@ def _before(
 def _after(
     apply: Apply, player: int, params: Params, starts: Array, rows: Rows, cards: Array, private: Array
 ) -> tuple[Array, Array]:
-    """The mixture's plan f[S * n, L, K, 3] on the flop, from `_before`'s shares and cards i8[S, n, 7]; how far
-    the worst is from a policy."""
+    """The mixture's plan f[S * n, L, K, 3] on the flop, from `_before`'s shares and cards i8[S, n, 7]; how
+    far the worst is from a policy."""
 
     def chunk(hands: tuple[Array, Array]) -> tuple[Array, Array]:
         cards, private = hands

@@ -50,7 +50,28 @@ def values(hands: Hands, plans: tuple[Array, Array]) -> tuple[tuple[Array, Array
 
 
 def _flop_values(hands: Hands, plans: tuple[Array, Array]) -> tuple[tuple[Array, Array], Array]:
-    over = sorted(ends(after_flop()), key=lambda end: end.loser >= 0)
+    earned, reach = end_values(hands, plans)
+    responses = [
+        climb(
+            after_flop(),
+            player,
+            {end.actions: earned[player, i] for i, end in enumerate(flop_ends())},
+            jnp.maximum,
+        )
+        for player in (DEALER, OTHER)
+    ]
+    return (responses[0], responses[1]), jnp.sum(reach * earned[DEALER], axis=(0, 1))
+
+
+def flop_ends() -> list[End]:
+    """The ends of the flop, showdowns first."""
+    return sorted(ends(after_flop()), key=lambda end: end.loser >= 0)
+
+
+def end_values(hands: Hands, plans: tuple[Array, Array]) -> tuple[Array, Array]:
+    """What each player's hands beside one flop earn against the other's plan at the `Z` ends of `flop_ends`,
+    f[2, Z, L, H], and player 0's reach of them, f[Z, L, H]."""
+    over = flop_ends()
     shown = sum(end.loser < 0 for end in over)
     lanes = [jnp.transpose(plan[hands.row], (2, 3, 1, 0)) for plan in plans]  # f[K, 3, L, H]
 
@@ -68,12 +89,7 @@ def _flop_values(hands: Hands, plans: tuple[Array, Array]) -> tuple[tuple[Array,
         [[(put + end.paid[end.loser]) * (-1) ** (end.loser == p) for end in over[shown:]] for p in both]
     )
     met = met * jnp.asarray(stakes[..., None], met.dtype)
-    earned = jnp.concatenate([won, met], axis=1)  # f[2, Z, L, H]
-
-    by_end = [{end.actions: earned[player, i] for i, end in enumerate(over)} for player in both]
-    responses = [climb(after_flop(), player, by_end[player], jnp.maximum) for player in both]
-    own = jnp.sum(reach(DEALER, over) * earned[DEALER], axis=(0, 1))
-    return (responses[0], responses[1]), own
+    return jnp.concatenate([won, met], axis=1), reach(DEALER, over)
 
 
 def _won(hands: Hands, lanes: Array) -> Array:
