@@ -23,7 +23,8 @@ from jaxnash.types import Array
 
 PLANNED = 1 << 16  # hands beside flops whose plans are held at once
 BLOCK = 8  # flops of one shape that are valued by one call
-CLOSE = 0.85  # flops whose numbers of hands differ by less than this factor share a shape
+CLOSE = 0.85  # flops whose numbers of hands differ by less than this factor share a shape, a program each,
+FEW = 64  # and so do those of fewer hands than this
 
 
 class Hands(NamedTuple):
@@ -134,7 +135,7 @@ def _shapes(deals: FlopDeals) -> Array:
     shapes = np.diff(deals.first)
     largest = shapes[-1]
     for flop in range(len(shapes) - 1, -1, -1):
-        if shapes[flop] < CLOSE * largest:
+        if shapes[flop] < CLOSE * largest and largest > FEW:
             largest = shapes[flop]
         shapes[flop] = largest
     return shapes

@@ -223,6 +223,7 @@ def check_with_twin(deck, networks, dtype):
 def test_spans_blocks_and_batches_change_nothing(monkeypatch):
     params = wild_params(0, 3, np.float64)
     whole = exploitability(wild, params, (1, 2, 3), deck=TWO_RANKS, dtype=np.float64)
+    monkeypatch.setattr(flop_values, "FEW", 0)
     monkeypatch.setattr(flop_values, "PLANNED", 12)
     monkeypatch.setattr(flop_values, "BLOCK", 2)
     shares = []
