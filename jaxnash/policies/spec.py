@@ -6,12 +6,21 @@ from collections.abc import Callable
 from typing import Any
 
 from jaxnash.games.gen1 import layout
+from jaxnash.policies.advantage import counterfactual_policy
 from jaxnash.policies.networks import mlp_policy, token_policy
 from jaxnash.types import JaxnashError, Policy, PolicySpec
 
-REGISTRY: dict[str, Callable[..., Policy]] = {"token": token_policy, "mlp": mlp_policy}
+REGISTRY: dict[str, Callable[..., Policy]] = {
+    "token": token_policy,
+    "mlp": mlp_policy,
+    "counterfactual": counterfactual_policy,
+}
 
-LAYOUTS: dict[str, str] = {"token": layout.LAYOUT_HASH, "mlp": ""}  # what each reads, "" for flat numbers
+LAYOUTS: dict[str, str] = {  # what each reads, "" for what the game's own types say
+    "token": layout.LAYOUT_HASH,
+    "mlp": "",
+    "counterfactual": "",
+}
 
 MODEL_SIZES: dict[str, dict[str, int]] = {
     "nano": {"width": 16, "layers": 1, "heads": 2},  # 0.02M parameters, for tests

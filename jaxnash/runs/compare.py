@@ -10,7 +10,15 @@ from typing import Any
 
 from jaxnash.runs.files import read_json, read_jsonl, without_timing
 
-CHANGEABLE = ("workers", "parallel_battles", "resume", "run_dir")  # knobs that may not change a result
+CHANGEABLE = (
+    "workers",
+    "parallel_battles",
+    "resume",
+    "run_dir",
+    "at",
+    "keep",
+    "max_hours",
+)  # knobs that may not change a result
 LOCK = "run.lock"
 SKIPPED = {"training.log", "manifest.json", "report.html", LOCK}
 ORBAX_MARKS = {"_CHECKPOINT_METADATA", "commit_success.txt"}  # timestamps of Orbax's own

@@ -1,0 +1,229 @@
+"""Deep CFR for poker: train by sampled regrets, and measure how exploitable the average policy is.
+
+python3 -m uv run experiments/deep_cfr.py --preset leduc
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import jax
+import tyro
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from jaxnash.cfr import exploitability
+from jaxnash.learners.exact import Infosets, infosets
+from jaxnash.memory import available_memory
+from jaxnash.rollouts.sampling import Sampler, here, workers
+from jaxnash.runs import stop
+from jaxnash.runs.checkpoint import restore_state, save_state
+from jaxnash.runs.cli import main as cli
+from jaxnash.runs.deep_cfr import (
+    Parts,
+    State,
+    build,
+    exact_policy,
+    iterate,
+    parts_of,
+    predicted_bytes,
+    probe,
+    start,
+)
+from jaxnash.runs.deep_cfr_knobs import Knobs, checked, config_of, from_arguments
+from jaxnash.runs.directory import run_directory
+from jaxnash.runs.files import TIMING, now
+from jaxnash.runs.run import append_jsonl, logger, open_run, read_jsonl, update_summary, write_json
+from jaxnash.types import JaxnashError
+
+
+def main() -> None:
+    cli(lambda: run(parsed(sys.argv[1:])))
+
+
+def parsed(arguments: list[str]) -> Knobs:
+    left, preset = from_arguments(arguments)
+    return tyro.cli(Knobs, args=left, default=preset, description=__doc__)
+
+
+def run(knobs: Knobs) -> Path:
+    """Check, predict, train, measure. Returns the run directory."""
+    stop.watch()
+    console = Console()
+    parts = parts_of(checked(knobs))
+    refuse_too_large(knobs, parts)
+    table = infosets(parts.what.tree) if parts.what.tree is not None else None
+    run_dir = run_directory("deep_cfr", knobs.run_dir, resume=knobs.resume)
+    config = config_of(knobs) | {"run_dir": str(run_dir)}
+    open_run(run_dir, config=config, resume=knobs.resume, command=sys.argv, seed=knobs.seed)
+    state = resumed(knobs, parts, run_dir)
+    log = logger(run_dir)
+    console.print(f"run directory {run_dir}", highlight=False)
+    forecast, left = probe(knobs, parts, state), knobs.iterations - int(state.iteration)
+    told = (
+        f"predicted: {forecast.nodes:,.0f} nodes and {forecast.seconds:.2g} s an iteration "
+        f"({', '.join(f'{name} {seconds:.2g} s' for name, seconds in forecast.phases.items())}), "
+        f"{forecast.bytes / 2**30:.2g} GiB, {forecast.seconds * left / 3600:.2g} h to go"
+    )
+    for line in [told, *warnings(knobs, forecast.nodes)]:
+        console.print(line, highlight=False)
+        log.info(line)
+    task = partial(build, parts.plan)
+    sampler = here(task) if knobs.workers == 1 else workers(task, knobs.workers)
+    try:
+        train(knobs, parts, sampler, state, table, run_dir, console)
+    finally:
+        sampler.close()
+    return run_dir
+
+
+def refuse_too_large(knobs: Knobs, parts: Parts) -> None:
+    """Raise where the run will not fit memory."""
+    needed, there = predicted_bytes(knobs, parts), available_memory()
+    if needed > there:
+        raise JaxnashError(
+            f"this run needs {needed / 2**30:.3g} GiB and {there / 2**30:.3g} GiB are available: take a "
+            f"smaller --memory (now {knobs.memory:,} decisions a player), --lanes or network"
+        )
+
+
+def warnings(knobs: Knobs, nodes: float) -> list[str]:
+    """What the user should know before it starts."""
+    told = []
+    new = nodes / 4  # about a quarter of all nodes are decisions of the traverser
+    passes = 2 * knobs.steps * knobs.batch_size / max(new, 1)
+    if knobs.batch_size < 128:
+        told.append(
+            f"warning: --batch-size {knobs.batch_size} with --steps {knobs.steps} makes {passes:.2g} passes over "
+            "an iteration's new samples; a batch of 512 or more makes as many in fewer, larger steps"
+        )
+    if knobs.workers > (os.cpu_count() or 1):
+        told.append(
+            f"warning: {knobs.workers} workers share {os.cpu_count()} cores: more than that slow each other"
+        )
+    return told
+
+
+def resumed(knobs: Knobs, parts: Parts, run_dir: Path) -> State:
+    """The state of the last checkpoint or of the one asked for, or a fresh one."""
+    folder = run_dir / "checkpoints"
+    if not folder.is_dir() or not any(step.name.isdigit() for step in folder.iterdir()):
+        if knobs.at is not None:
+            raise JaxnashError(f"no checkpoint of iteration {knobs.at} in {folder}")
+        return start(knobs, parts)
+    template = jax.eval_shape(partial(start, knobs, parts))
+    return State(*restore_state(folder, template, step=knobs.at)[1])
+
+
+def train(
+    knobs: Knobs,
+    parts: Parts,
+    sampler: Sampler,
+    state: State,
+    table: Infosets | None,
+    run_dir: Path,
+    console: Console,
+) -> None:
+    """Iterate to the end, the time limit or a stop: a row each, measurements and checkpoints on their days."""
+    log, began = logger(run_dir), time.monotonic()
+    note = TextColumn("{task.fields[note]}")
+    columns = BarColumn(bar_width=12), MofNCompleteColumn(), note, TimeElapsedColumn(), TimeRemainingColumn()
+    bar = Progress(*columns, console=console, disable=not console.is_terminal)
+    task = bar.add_task("", total=knobs.iterations, completed=int(state.iteration), note="")
+    with bar:
+        while True:
+            t = int(state.iteration)
+            ended = t >= knobs.iterations or enough(knobs, state)
+            late = time.monotonic() - began >= knobs.max_hours * 3600
+            if ended or late or stop.requested():
+                save(knobs, run_dir, state)
+                break
+            clock = time.perf_counter()
+            state, row, seconds = iterate(knobs, parts, sampler, state)
+            t += 1
+            if table is not None and (measured(knobs, t) or enough(knobs, state)):
+                before = time.perf_counter()
+                policy, loss = exact_policy(knobs, parts, table, state)
+                row |= {
+                    "policy_loss": loss,
+                    "exploitability": exploitability(table.tree, policy),
+                    "exploitability_kind": "exact",
+                }
+                seconds["measure"] = time.perf_counter() - before
+            if t % knobs.checkpoint_every == 0:
+                before = time.perf_counter()
+                save(knobs, run_dir, state)
+                row["checkpoint_path"] = f"checkpoints/{t}"
+                seconds["checkpoint"] = time.perf_counter() - before
+            total = time.perf_counter() - clock
+            row |= {TIMING: {"timestamp": now(), "seconds": total, "phases": seconds}}
+            append_jsonl(run_dir / "metrics.jsonl", row, key="iteration")
+            told = said(parts, row)
+            log.info("iteration %d: %s, %.2f s", t, told, total)
+            bar.update(task, completed=t, note=told)
+            if "exploitability" in row or t == 1 or "checkpoint_path" in row:
+                update_summary(run_dir, metric="exploitability", lower_is_better=True)
+                if not console.is_terminal:
+                    console.print(f"iteration {t:,}: {told}", highlight=False)
+    write_result(knobs, run_dir, state)
+    if not ended:
+        why = "the time limit" if late else "a stop"
+        log.info("ended by %s after iteration %d", why, t)
+        stop.leave(t, say=console.print)
+
+
+def measured(knobs: Knobs, iteration: int) -> bool:
+    last = iteration == knobs.iterations
+    return last or (knobs.evaluate_every > 0 and iteration % knobs.evaluate_every == 0)
+
+
+def enough(knobs: Knobs, state: State) -> bool:
+    return knobs.max_nodes is not None and float(state.counts[0]) >= knobs.max_nodes
+
+
+def said(parts: Parts, row: dict) -> str:
+    """A row in words."""
+    loss = f"{row['nodes']:,} nodes, value loss {row['value_loss']:.4g}"
+    if "exploitability" not in row:
+        return loss
+    told = 1000 * row["exploitability"] / parts.what.unit
+    return f"{loss}, exploitability {told:.4g} milli-{parts.what.unit_name}s ({row['exploitability_kind']})"
+
+
+def save(knobs: Knobs, run_dir: Path, state: State) -> None:
+    if int(state.iteration):
+        save_state(run_dir / "checkpoints", int(state.iteration), state, keep=knobs.keep)
+
+
+def write_result(knobs: Knobs, run_dir: Path, state: State) -> None:
+    """result.json and summary.json, from the rows."""
+    rows = read_jsonl(run_dir / "metrics.jsonl")
+    update_summary(run_dir, metric="exploitability", lower_is_better=True)
+    curve = [
+        [row["iteration"], row["nodes"], row["exploitability"], row["exploitability_kind"]]
+        for row in rows
+        if "exploitability" in row
+    ]
+    seconds = sum(row[TIMING]["seconds"] for row in rows)
+    content = {
+        "game": knobs.game,
+        "algorithm": knobs.algorithm,
+        "iterations": int(state.iteration),
+        "curve": curve,
+    }
+    write_json(run_dir / "result.json", content | {TIMING: {"seconds": seconds}})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""Deep counterfactual regret minimisation, as an update of one player's side from sampled regrets.
+
+Brown, Lerer, Gross and Sandholm, "Deep Counterfactual Regret Minimization" (2019): a network is fitted to all
+sampled regrets so far, weighed by their iteration (linear CFR), and the next strategy is matched to it.
+Steinberger, "Single Deep Counterfactual Regret Minimization" (2019): all past networks are kept, and the
+average strategy is theirs, each weighed by its iteration and by the player's own reach under it, exactly.
+
+    side = side_of(key, network, row, iterations=T, capacity=C)      # one per player
+    side, loss = update(key, side, samples, count, t)                # after each traversal of the game
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxnash.games.game import Game
+from jaxnash.learners.reservoir import Reservoir, draw, filled, insert, reservoir, size_in_bytes
+from jaxnash.policies.advantage import Network
+from jaxnash.rollouts.traverse import Samples
+from jaxnash.types import Array, Key, Params, PyTree
+
+
+class Row(NamedTuple):
+    """What is remembered of a decision."""
+
+    obs: PyTree
+    legal: Array  # bool[A]
+    target: Array  # f32[A]: sampled regrets, or the strategy that was played
+    iteration: Array  # i32[]: when; its weight in linear CFR
+
+
+class Side(NamedTuple):
+    """What one player has learned."""
+
+    params: Params  # of the advantage network that is played now
+    memory: Reservoir  # of sampled regrets
+    history: PyTree  # params [T, ...]: history[t - 1] was played in iteration t; () where not kept
+    policies: Any  # reservoir of the strategies that this player played; () where not kept
+
+
+class Fit(NamedTuple):
+    """How a network is fitted to a memory."""
+
+    steps: int = 300
+    batch: int = 512  # rows a step, drawn evenly from the memory
+    learning_rate: float = 1e-2  # Adam's, falling to 0 along a half cosine
+    clip: float = 1.0  # norm of the gradient
+    scale: float = 10.0  # targets are divided by it, and outputs multiplied
+    restart: bool = True  # from fresh parameters each time, so that errors are independent
+
+
+def row_of(game: Game, setups: PyTree = None) -> Row:
+    """The shapes of a `Row` of this game."""
+    step = jax.eval_shape(lambda key: game.observe(game.init(key, setups)), jax.random.key(0))
+    obs = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), step.obs)
+    each = lambda dtype: jax.ShapeDtypeStruct((game.actions.n,), dtype)  # noqa: E731
+    return Row(obs, each(jnp.bool_), each(jnp.float32), jax.ShapeDtypeStruct((), jnp.int32))
+
+
+def side_of(
+    key: Key, network: Network, row: Row, *, capacity: int, iterations: int, policy_capacity: int = 0
+) -> Side:
+    """A player who knows nothing: every legal action alike.
+
+    `iterations` is how many past networks are kept (0: none), `policy_capacity` how many strategies.
+    """
+    params = network.init(key)
+    history = jax.tree.map(lambda leaf: jnp.zeros((iterations, *leaf.shape), leaf.dtype), params)
+    policies = reservoir(row, policy_capacity) if policy_capacity else ()
+    return Side(params, reservoir(row, capacity), history if iterations else (), policies)
+
+
+def memory_bytes(network: Network, row: Row, *, capacity: int, iterations: int, policy_capacity: int) -> int:
+    """Bytes that both players' sides will hold."""
+    params = jax.eval_shape(network.init, jax.random.key(0))
+    one = sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
+    return 2 * ((1 + iterations) * one + size_in_bytes(row, capacity) + size_in_bytes(row, policy_capacity))
+
+
+def ordered(chunks: list[Samples], *, least: int = 4096) -> tuple[Samples, int]:
+    """Samples on the host in the order (trajectory, node), filled up to a power of two of rows, and their
+    number. What is learned from them does not depend on who took them, or in how many chunks."""
+    whole = jax.tree.map(lambda *parts: np.concatenate(parts), *chunks)
+    count = len(whole.node)
+    order = np.lexsort((whole.node, whole.trajectory))
+    size = max(least, 1 << (count - 1).bit_length()) if count else least
+    order = np.concatenate([order, np.zeros(size - count, order.dtype)]) if count else order
+    if not count:
+        return jax.tree.map(lambda leaf: np.zeros((size, *leaf.shape[1:]), leaf.dtype), whole), 0
+    return jax.tree.map(lambda leaf: leaf[order], whole), count
+
+
+def remember(key: Key, memory: Reservoir, samples: Samples, *, count: int, iteration: int) -> Reservoir:
+    """Offer the first `count` samples to a memory (which is used up)."""
+    when = np.full(samples.node.shape, iteration, np.int32)
+    rows = Row(samples.obs, samples.legal, np.where(samples.legal, samples.target, 0), when)
+    return insert(key, memory, rows, np.int32(count))
+
+
+@jax.jit
+def kept(history: PyTree, params: Params, iteration: Array) -> PyTree:
+    """The history with the networks played in `iteration` (from 1)."""
+    return jax.tree.map(lambda all_, new: all_.at[iteration - 1].set(new), history, params)
+
+
+def fitter(network: Network, fit: Fit, loss: Callable[[Array, Row], Array]) -> Callable[..., Any]:
+    """`(key, params, memory) -> (params, mean loss of the last tenth of the steps)`, jitted.
+
+    `loss` is of one output row f32[A] and its `Row`, weighed by the row's iteration over the mean of all.
+    """
+    schedule = optax.cosine_decay_schedule(fit.learning_rate, fit.steps)
+    optimizer = optax.chain(optax.clip_by_global_norm(fit.clip), optax.adam(schedule))
+
+    @jax.jit
+    def run(key: Key, params: Params, memory: Reservoir) -> tuple[Params, Array]:
+        fresh, drawn = jax.random.split(key)
+        params = network.init(fresh) if fit.restart else params
+        used = jnp.arange(memory.number.shape[0]) < filled(memory)
+        mean = jnp.sum(jnp.where(used, memory.rows.iteration, 0).astype(jnp.float32))
+        mean = jnp.maximum(mean / jnp.maximum(filled(memory), 1), 1e-6)
+
+        def objective(params: Params, rows: Row) -> Array:
+            each = jax.vmap(loss)(network.apply(params, rows.obs), rows)
+            return jnp.mean(each * rows.iteration.astype(jnp.float32) / mean)
+
+        def step(carry: tuple[Params, Any], key: Key) -> tuple[tuple[Params, Any], Array]:
+            params, state = carry
+            value, gradient = jax.value_and_grad(objective)(params, draw(key, memory, fit.batch))
+            change, state = optimizer.update(gradient, state, params)
+            return (optax.apply_updates(params, change), state), value
+
+        start = (params, optimizer.init(params))
+        (params, _), losses = jax.lax.scan(step, start, jax.random.split(drawn, fit.steps))
+        return params, jnp.mean(losses[-max(1, fit.steps // 10) :])
+
+    return run
+
+
+def regret_loss(scale: float) -> Callable[[Array, Row], Array]:
+    """Squared error of the legal actions' advantages; what the others' outputs are does not count."""
+
+    def loss(output: Array, row: Row) -> Array:
+        return jnp.sum(jnp.where(row.legal, output - row.target / scale, 0) ** 2)
+
+    return loss
+
+
+def policy_loss(output: Array, row: Row) -> Array:
+    """Kullback-Leibler divergence of the network's strategy from the one that was played."""
+    log_p = jax.nn.log_softmax(jnp.where(row.legal, output, -1e9))
+    entropy = jnp.sum(jnp.where(row.target > 0, row.target * jnp.log(jnp.maximum(row.target, 1e-30)), 0))
+    return entropy - jnp.sum(jnp.where(row.target > 0, row.target * log_p, 0))
+
+
+class Learner(NamedTuple):
+    """The two fits of a side, jitted; see `learner`."""
+
+    advantages: Callable[..., tuple[Params, Array]]
+    policy: Callable[..., tuple[Params, Array]]
+
+
+def learner(network: Network, fit: Fit, policy_fit: Fit) -> Learner:
+    """How advantages and, for Deep CFR, the average policy are fitted."""
+    return Learner(fitter(network, fit, regret_loss(fit.scale)), fitter(network, policy_fit, policy_loss))
+
+
+@partial(jax.jit, static_argnums=0)
+def strategies(strategy: Callable[..., Array], params: PyTree, obs: PyTree, legal: Array) -> Array:
+    """The strategies f32[T, B, A] of stacked params [T, ...] at the same observations, one after the other."""
+    return jax.lax.map(lambda one: strategy(one, obs, legal), params)

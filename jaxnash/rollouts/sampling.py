@@ -1,0 +1,190 @@
+"""Who traverses: this process, or supervised worker processes that share an iteration's trajectories.
+
+Every worker runs the same jitted traverser on its own trajectory ids; samples are functions of (key, id,
+params), so who took them, how many workers there are and whether one died does not show in them.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxnash.rollouts.traverse import Samples, Traverser, traverse
+from jaxnash.types import Array, JaxnashError, Key, Params, PyTree
+
+REPLACEMENTS = 20  # workers that may die before the cause must be something else
+
+
+class Taken(NamedTuple):
+    """What one traversal of a player's trajectories brought, on the host."""
+
+    regrets: list[Samples]
+    policies: list[Samples]
+    nodes: int  # decisions and ends visited
+    rounds: int  # network calls, each on all lanes
+
+
+class Sampler(NamedTuple):
+    """`take(key, player, params, count)` traverses trajectories 0..count-1 of the player."""
+
+    take: Callable[[Key, int, tuple[Params, Params], int], Taken]
+    pids: Callable[[], list[int]]  # of the workers, none where this process does the work
+    close: Callable[[], None]
+
+
+def take(
+    walker: Traverser, key: Key, player: int, params: tuple[Params, Params], ids: Array, setups: PyTree
+) -> Taken:
+    """Traverse the trajectories `ids` i32[N] in this process."""
+    taken = Taken([], [], 0, 0)
+    for walk in traverse(walker, key, params, player, ids, setups=setups):
+        host = jax.device_get((walk.regrets, walk.policies, walk.nodes, walk.rounds))
+        regrets, policies = ([_cut(buffer.rows, int(buffer.filled))] for buffer in host[:2])
+        taken = Taken(
+            taken.regrets + regrets,
+            taken.policies + policies,
+            taken.nodes + int(host[2]),
+            taken.rounds + int(host[3]),
+        )
+    return taken
+
+
+def _cut(rows: Samples, count: int) -> Samples:
+    return jax.tree.map(lambda leaf: leaf[:count], rows)
+
+
+def here(build: Callable[[], tuple[Traverser, PyTree]]) -> Sampler:
+    """A sampler in this process. `build` makes the traverser and the setup of all trajectories."""
+    walker, setups = build()
+
+    def run(key: Key, player: int, params: tuple[Params, Params], count: int) -> Taken:
+        return take(walker, key, player, params, np.arange(count, dtype=np.int32), setups)
+
+    return Sampler(run, list, lambda: None)
+
+
+class _Worker(NamedTuple):
+    process: Any
+    pipe: Any
+
+
+def workers(build: Callable[[], tuple[Traverser, PyTree]], number: int) -> Sampler:
+    """A sampler of `number` processes; `build` is pickled and called in each of them.
+
+    Each may use its share of the cores. A worker that dies is replaced and its trajectories are traversed
+    again. Raises `JaxnashError` where workers keep dying, with what the last one said.
+    """
+    context = multiprocessing.get_context("spawn")
+    team: list[_Worker] = []
+    replaced = 0
+
+    def hire() -> _Worker:
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs, build), daemon=True)
+        with _threads(max(1, (os.cpu_count() or 1) // number)):
+            process.start()
+        theirs.close()
+        return _Worker(process, ours)
+
+    def ask(index: int, request: bytes) -> Any:
+        """The answer to what was sent to a worker; it is replaced, and asked again, as often as it dies."""
+        nonlocal replaced
+        while True:
+            try:
+                answer = team[index].pipe.recv()
+            except (EOFError, OSError):
+                replaced += 1
+                team[index].process.join()
+                code = team[index].process.exitcode
+                if replaced > REPLACEMENTS:
+                    raise JaxnashError(
+                        f"workers keep dying, the last with exit code {code}: see the log"
+                    ) from None
+                team[index] = hire()
+                _send(team[index], request)
+                continue
+            if isinstance(answer, str):
+                raise RuntimeError(f"a worker failed:\n{answer}")
+            return answer
+
+    def run(key: Key, player: int, params: tuple[Params, Params], count: int) -> Taken:
+        while len(team) < number:
+            team.append(hire())
+        data = (np.asarray(jax.random.key_data(key)), player, jax.device_get(params))
+        shares = [np.arange(index, count, number, dtype=np.int32) for index in range(number)]
+        requests = [pickle.dumps((*data, share)) for share in shares]
+        for worker, request in zip(team, requests, strict=True):
+            _send(worker, request)
+        parts = [ask(index, request) for index, request in enumerate(requests)]
+        return Taken(
+            [chunk for part in parts for chunk in part.regrets],
+            [chunk for part in parts for chunk in part.policies],
+            sum(part.nodes for part in parts),
+            sum(part.rounds for part in parts),
+        )
+
+    def close() -> None:
+        for worker in team:
+            worker.pipe.close()
+        for worker in team:
+            worker.process.join(10)
+            worker.process.kill()
+        team.clear()
+
+    return Sampler(run, lambda: [worker.process.pid for worker in team], close)
+
+
+def _send(worker: _Worker, request: bytes) -> None:
+    with suppress(OSError):  # it has died, which `ask` finds out
+        worker.pipe.send_bytes(request)
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """Children started within take this many threads for XLA's work."""
+    before = os.environ.get("NPROC")
+    os.environ["NPROC"] = str(number)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["NPROC"]
+        else:
+            os.environ["NPROC"] = before
+
+
+def _serve(pipe: Any, build: Callable[[], tuple[Traverser, PyTree]]) -> None:
+    """A worker's life: it ends when its pipe does."""
+    import signal
+    import traceback
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    walker, setups = build()
+    while True:
+        try:
+            key, player, params, ids = pickle.loads(pipe.recv_bytes())
+        except (EOFError, OSError):
+            return
+        try:
+            answer: Any = take(walker, jax.random.wrap_key_data(key), player, params, ids, setups)
+        except Exception:
+            answer = traceback.format_exc()
+        try:
+            pipe.send(answer)
+        except (BrokenPipeError, OSError):
+            return
+
+
+def timed(sampler: Sampler, *args: Any) -> tuple[Taken, float]:
+    """What `sampler.take` gives, and its seconds."""
+    began = time.perf_counter()
+    return sampler.take(*args), time.perf_counter() - began

@@ -1,0 +1,290 @@
+"""The parts of a deep CFR run that a command line names, and its state on disk."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxnash.games import goofspiel, kuhn, leduc, liars_dice
+from jaxnash.games.game import Game, TreeGame, sampled
+from jaxnash.games.holdem import holdem, holdem_setup
+from jaxnash.learners.deep_cfr import (
+    Fit,
+    Learner,
+    Side,
+    kept,
+    learner,
+    memory_bytes,
+    ordered,
+    remember,
+    row_of,
+    side_of,
+)
+from jaxnash.learners.exact import Infosets, average_policy, infosets, policy_of
+from jaxnash.learners.reservoir import reservoir, size_in_bytes
+from jaxnash.policies.advantage import Network, network, network_spec, regret_matching, softmax
+from jaxnash.rollouts.sampling import Sampler, here, timed
+from jaxnash.rollouts.traverse import Traverser, traverser
+from jaxnash.runs.deep_cfr_knobs import Knobs, explored
+from jaxnash.runs.named import made
+from jaxnash.types import Array, JaxnashError, Params, PolicySpec, PyTree
+
+TREES: dict[str, Callable[..., TreeGame]] = {
+    "kuhn": kuhn,
+    "leduc": leduc,
+    "liars_dice": liars_dice,
+    "goofspiel": goofspiel,
+}
+HOLDEM = {"flop": "flop", "limit": "limit", "hunl": "no-limit"}  # our names and `holdem`'s
+SCRATCH = 1 << 15  # samples that a traverser hands over at a time
+
+
+class Played(NamedTuple):
+    """A game that agents are trained for."""
+
+    game: Game
+    tree: TreeGame | None  # where it is written out, for exact exploitability
+    setups: PyTree  # one setup, of every hand
+    depth: int  # the most decisions of one player on a path
+    unit: float  # chips that results are told in: the ante or the big blind
+    unit_name: str
+
+
+class Plan(NamedTuple):
+    """What a worker needs to traverse; plain data, so that it can be sent to a process."""
+
+    game: str
+    bet_sizes: tuple[float, ...]
+    spec: PolicySpec  # of the advantage network
+    lanes: int
+    explore: int | None
+    policies: bool
+
+
+def played(name: str, bet_sizes: tuple[float, ...] = ()) -> Played:
+    """The game of that name: kuhn, leduc, "goofspiel(cards=4)", flop, limit or hunl (`bet_sizes`)."""
+    if name in HOLDEM:
+        kind = HOLDEM[name]
+        game = holdem(kind, bet_sizes=bet_sizes) if bet_sizes else holdem(kind)
+        setup = jax.tree.map(np.asarray, holdem_setup(kind))
+        bets = jax.eval_shape(lambda key: game.observe(game.init(key, None)), jax.random.key(0)).obs.bets
+        streets, longest = bets.shape[1:]
+        return Played(game, None, setup, streets * ((longest + 1) // 2), float(setup.blinds[1]), "big blind")
+    if name.partition("(")[0].strip() not in TREES:
+        raise JaxnashError(f"no game is called {name!r}: there are {', '.join([*TREES, *HOLDEM])}")
+    tree = made("game", name, TREES)
+    return Played(sampled(tree), tree, None, _depth(tree), 1.0, "ante")
+
+
+def _depth(tree: TreeGame) -> int:
+    return len(infosets(tree).levels)
+
+
+def advantage_strategy(net: Network) -> Callable[[Params, PyTree, Array], Array]:
+    """What is played by a network of advantages."""
+    return partial(_matched, net.apply)
+
+
+def policy_strategy(net: Network) -> Callable[[Params, PyTree, Array], Array]:
+    """What is played by an average policy network."""
+    return partial(_softmax, net.apply)
+
+
+def _matched(apply: Callable[..., Array], params: Params, obs: PyTree, legal: Array) -> Array:
+    return regret_matching(apply(params, obs), legal)
+
+
+def _softmax(apply: Callable[..., Array], params: Params, obs: PyTree, legal: Array) -> Array:
+    return softmax(apply(params, obs), legal)
+
+
+def build(plan: Plan) -> tuple[Traverser, PyTree]:
+    """The traverser of a plan, and the setup of its hands."""
+    what = played(plan.game, plan.bet_sizes)
+    strategy = advantage_strategy(network(plan.spec))
+    walker = traverser(
+        what.game,
+        strategy,
+        lanes=plan.lanes,
+        capacity=max(SCRATCH, 4 * plan.lanes),
+        depth=what.depth,
+        explore=plan.explore,
+        policies=plan.policies,
+    )
+    return walker, what.setups
+
+
+class Parts(NamedTuple):
+    """All functions of a run."""
+
+    what: Played
+    net: Network
+    learner: Learner
+    plan: Plan
+
+
+def parts_of(knobs: Knobs) -> Parts:
+    """The game, network, learner and traversal that the knobs name."""
+    what = played(knobs.game, knobs.bet_sizes)
+    spec = network_spec(what.game, body=knobs.network, hidden=knobs.hidden, head="regret-matching")
+    fit = Fit(knobs.steps, knobs.batch_size, knobs.learning_rate, knobs.clip, knobs.scale, knobs.restart)
+    policy = Fit(knobs.policy_steps, knobs.batch_size, knobs.policy_learning_rate, knobs.clip, 1.0, True)
+    plan = Plan(
+        knobs.game,
+        knobs.bet_sizes,
+        spec,
+        knobs.lanes,
+        explored(knobs.traversal),
+        knobs.algorithm == "deep-cfr",
+    )
+    net = network(spec)
+    return Parts(what, net, learner(net, fit, policy), plan)
+
+
+class State(NamedTuple):
+    """All that a run carries from one iteration to the next, and that a checkpoint holds."""
+
+    sides: tuple[Side, Side]
+    iteration: Array  # i32[], iterations done
+    counts: Array  # f64[4] on the host: nodes, samples, gradient steps, trajectories
+
+
+def start(knobs: Knobs, parts: Parts) -> State:
+    """A run before its first iteration."""
+    row = row_of(parts.what.game, parts.what.setups)
+    sizes = sizes_of(knobs)
+    key = jax.random.key(knobs.seed)
+    sides = tuple(side_of(jax.random.fold_in(key, p), parts.net, row, **sizes) for p in (0, 1))
+    return State((sides[0], sides[1]), np.int32(0), np.zeros(4))
+
+
+def sizes_of(knobs: Knobs) -> dict[str, int]:
+    """What is remembered: regrets, past networks (sd-cfr), strategies (deep-cfr)."""
+    single = knobs.algorithm == "sd-cfr"
+    return {
+        "capacity": knobs.memory,
+        "iterations": knobs.iterations if single else 0,
+        "policy_capacity": 0 if single else knobs.memory,
+    }
+
+
+def iterate(
+    knobs: Knobs, parts: Parts, sampler: Sampler, state: State
+) -> tuple[State, dict[str, Any], dict[str, float]]:
+    """One iteration: each player in turn traverses, remembers and is fitted anew.
+
+    Returns the state, the row's figures and the seconds of each phase. Every draw is keyed by (seed,
+    iteration, player), so an iteration that is done again comes out the same.
+    """
+    t = int(state.iteration) + 1
+    sides, counts = list(state.sides), np.array(state.counts)
+    seconds, losses = {"traverse": 0.0, "remember": 0.0, "fit": 0.0}, []
+    for player in (0, 1):
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(knobs.seed), t), player)
+        own, other = sides[player], sides[1 - player]
+        clock = time.perf_counter()
+        taken = sampler.take(
+            jax.random.fold_in(key, 0), player, (own.params, other.params), knobs.trajectories
+        )
+        seconds["traverse"] += (now := time.perf_counter()) - clock
+
+        samples, count = ordered(taken.regrets)
+        memory = remember(jax.random.fold_in(key, 1), own.memory, samples, count=count, iteration=t)
+        if parts.plan.policies:
+            played_by_other, met = ordered(taken.policies)
+            kept_key = jax.random.fold_in(key, 2)
+            policies = remember(kept_key, other.policies, played_by_other, count=met, iteration=t)
+            sides[1 - player] = other._replace(policies=policies)
+        history = kept(own.history, own.params, np.int32(t)) if knobs.algorithm == "sd-cfr" else own.history
+        jax.block_until_ready(memory.seen)
+        seconds["remember"] += (clock := time.perf_counter()) - now
+
+        params, loss = parts.learner.advantages(jax.random.fold_in(key, 3), own.params, memory)
+        losses.append(float(loss) * knobs.scale**2)
+        sides[player] = sides[player]._replace(params=params, memory=memory, history=history)
+        seconds["fit"] += time.perf_counter() - clock
+        counts += (taken.nodes, count, knobs.steps, knobs.trajectories)
+    state = State((sides[0], sides[1]), np.int32(t), counts)
+    nodes, remembered, steps, trajectories = (int(count) for count in counts)
+    figures = {
+        "iteration": t,
+        "value_loss": sum(losses) / 2,
+        "policy_loss": None,
+        "trajectories_generated": trajectories,
+        "num_updates": steps,
+        "nodes": nodes,
+        "samples": remembered,
+        "memory_fill": [min(1.0, int(side.memory.seen) / knobs.memory) for side in sides],
+    }
+    return state, figures, seconds
+
+
+def average_networks(knobs: Knobs, parts: Parts, state: State) -> tuple[tuple[Params, Params], float]:
+    """deep-cfr: both players' average policy networks, fitted to all strategies so far, and the mean loss."""
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(knobs.seed), int(state.iteration)), 2)
+    fitted = [
+        parts.learner.policy(jax.random.fold_in(key, player), side.params, side.policies)
+        for player, side in enumerate(state.sides)
+    ]
+    return (fitted[0][0], fitted[1][0]), float(fitted[0][1] + fitted[1][1]) / 2
+
+
+def exact_policy(
+    knobs: Knobs, parts: Parts, table: Infosets, state: State
+) -> tuple[np.ndarray, float | None]:
+    """The average policy f64[I, A] of a game that is written out, and the average networks' loss (deep-cfr)."""
+    if knobs.algorithm == "deep-cfr":
+        params, loss = average_networks(knobs, parts, state)
+        return policy_of(table, policy_strategy(parts.net), params), loss
+    weights = np.where(
+        np.arange(knobs.iterations) < int(state.iteration), np.arange(knobs.iterations) + 1.0, 0.0
+    )
+    histories = state.sides[0].history, state.sides[1].history
+    return average_policy(table, advantage_strategy(parts.net), histories, weights), None
+
+
+class Forecast(NamedTuple):
+    """What a probe predicts."""
+
+    nodes: float  # an iteration
+    seconds: float  # an iteration
+    phases: dict[str, float]
+    bytes: int  # that the run holds
+
+
+def predicted_bytes(knobs: Knobs, parts: Parts) -> int:
+    """Bytes of memories, past networks and the traversers' buffers."""
+    row = row_of(parts.what.game, parts.what.setups)
+    held = memory_bytes(parts.net, row, **sizes_of(knobs))
+    each = size_in_bytes(row, max(SCRATCH, 4 * knobs.lanes)) * (2 if parts.plan.policies else 1)
+    return held + each * knobs.workers
+
+
+def probe(knobs: Knobs, parts: Parts, state: State) -> Forecast:
+    """Measure a few traversals and gradient steps, and predict an iteration; nothing is kept."""
+    sampler = here(partial(build, parts.plan))
+    params = (state.sides[0].params, state.sides[1].params)
+    count = min(knobs.trajectories, 4 * knobs.lanes)
+    key = jax.random.key(0)
+    nodes, traverse_seconds = 0, 0.0
+    for player in (0, 1):
+        sampler.take(key, player, params, count)  # compiles
+        taken, seconds = timed(sampler, key, player, params, count)
+        nodes += taken.nodes
+        traverse_seconds += seconds
+    share = knobs.trajectories / count
+    steps = min(knobs.steps, 20)
+    small = learner(parts.net, Fit(steps, knobs.batch_size), Fit()).advantages
+    memory = reservoir(row_of(parts.what.game, parts.what.setups), min(knobs.memory, 100_000))
+    jax.block_until_ready(small(key, params[0], memory))
+    clock = time.perf_counter()
+    jax.block_until_ready(small(key, params[0], memory))
+    fit = 2 * (time.perf_counter() - clock) / steps * knobs.steps
+    phases = {"traverse": traverse_seconds * share / min(knobs.workers, os.cpu_count() or 1), "fit": fit}
+    return Forecast(nodes * share, sum(phases.values()), phases, predicted_bytes(knobs, parts))

@@ -1,0 +1,223 @@
+"""The knobs of deep CFR; the command line is generated from them."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+from jaxnash.types import JaxnashError
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """Deep CFR: agents for poker, from sampled regrets, and how exploitable they are."""
+
+    preset: Literal["kuhn-ci", "leduc", "fhp-small", "fhp-paper", "hunl"] = "leduc"
+    """Values for all that is not given."""
+    game: str = "leduc"
+    """kuhn, leduc, "liars_dice(dice=1,sides=6)", "goofspiel(cards=4)", flop, limit, hunl."""
+    bet_sizes: tuple[float, ...] = ()
+    """Of hunl: bets and raises as fractions of the pot; all-in is always allowed."""
+    algorithm: Literal["sd-cfr", "deep-cfr"] = "sd-cfr"
+    """sd-cfr keeps all past networks and averages them exactly, deep-cfr fits a network to the average."""
+    traversal: str = "external"
+    """external, or robust:k (k actions of each decision)."""
+    iterations: int = 1000
+    """Iterations in all; each updates one player, then the other."""
+    trajectories: int = 194
+    """Traversals of each player an iteration."""
+    workers: int = 1
+    """Processes that traverse; 1: this one. No result depends on it."""
+    lanes: int = 256
+    """Traversals at once in each process, so rows of each network call."""
+    batch_size: int = 512
+    """Remembered decisions of one gradient step."""
+    steps: int = 600
+    """Gradient steps of each fit of advantages."""
+    learning_rate: float = 1e-2
+    """Adam's, falling to 0 within each fit."""
+    clip: float = 1.0
+    """Norm of the gradient."""
+    restart: bool = True
+    """Fit each network from fresh parameters."""
+    scale: float = 10.0
+    """Chips that count as 1 for the networks."""
+    memory: int = 1_000_000
+    """Decisions each player remembers."""
+    network: Literal["mlp", "cards", "residual"] = "mlp"
+    """cards: seven layers in two branches (hold'em only)."""
+    hidden: tuple[int, ...] = ()
+    """Widths of the layers; by default 64 64 64 (mlp), 64 (cards), six of 512 (residual)."""
+    policy_steps: int = 6000
+    """deep-cfr: gradient steps of the average policy network."""
+    policy_learning_rate: float = 3e-3
+    """deep-cfr: Adam's, for the average policy network."""
+    evaluate_every: int = 100
+    """Iterations between measurements of exploitability."""
+    checkpoint_every: int = 100
+    """Iterations between checkpoints."""
+    keep: int = 2
+    """Checkpoints that stay."""
+    max_hours: float = 24.0
+    """Save and end after this time, also within a resumed run."""
+    max_nodes: float | None = None
+    """End with the iteration that reaches this many visited nodes."""
+    seed: int = 0
+    """Every draw derives from it."""
+    run_dir: str | None = None
+    """Where the run is written; the next free runs/deep_cfr_<n> by default."""
+    resume: bool = False
+    """Continue a run: --resume (the latest or --run-dir's), --resume RUN or --resume RUN@500."""
+    at: int | None = None
+    """With --resume: the checkpoint to continue from; the last by default."""
+
+
+PRESETS: dict[str, Knobs] = {
+    "leduc": Knobs(),
+    "kuhn-ci": Knobs(
+        preset="kuhn-ci",
+        game="kuhn",
+        iterations=150,
+        trajectories=128,
+        lanes=128,
+        batch_size=256,
+        steps=150,
+        memory=200_000,
+        scale=2.0,
+        hidden=(32, 32),
+        evaluate_every=50,
+        checkpoint_every=50,
+    ),
+    "fhp-small": Knobs(
+        preset="fhp-small",
+        game="flop",
+        trajectories=5000,
+        lanes=2048,
+        batch_size=2048,
+        steps=800,
+        memory=4_000_000,
+        scale=300.0,
+        evaluate_every=0,
+        checkpoint_every=10,
+        max_hours=10 / 60,
+    ),
+    "fhp-paper": Knobs(
+        preset="fhp-paper",
+        game="flop",
+        algorithm="deep-cfr",
+        iterations=450,
+        trajectories=10_000,
+        lanes=2048,
+        batch_size=10_000,
+        steps=4000,
+        learning_rate=1e-3,
+        memory=40_000_000,
+        scale=300.0,
+        network="cards",
+        hidden=(88,),
+        policy_steps=20_000,
+        policy_learning_rate=1e-3,
+        evaluate_every=0,
+        checkpoint_every=10,
+        max_hours=240.0,
+    ),
+    "hunl": Knobs(
+        preset="hunl",
+        game="hunl",
+        bet_sizes=(
+            0.25,
+            0.33,
+            0.5,
+            0.66,
+            0.75,
+            1.0,
+            1.25,
+            1.5,
+            1.75,
+            2.0,
+            2.5,
+            3.0,
+            4.0,
+            5.0,
+            6.0,
+            8.0,
+            10.0,
+        ),
+        algorithm="deep-cfr",
+        traversal="robust:3",
+        trajectories=10_000,
+        lanes=2048,
+        batch_size=4096,
+        steps=500,
+        learning_rate=1e-3,
+        memory=2_000_000,
+        scale=2000.0,
+        network="residual",
+        policy_steps=4000,
+        policy_learning_rate=1e-3,
+        evaluate_every=0,
+        checkpoint_every=10,
+    ),
+}
+
+
+def checked(knobs: Knobs) -> Knobs:
+    """The same knobs, or `JaxnashError` naming the first that cannot be."""
+    least = {"iterations": 1, "trajectories": 1, "workers": 1, "lanes": 1, "batch_size": 1, "steps": 1}
+    least |= {"memory": 1, "policy_steps": 1, "checkpoint_every": 1, "keep": 1, "evaluate_every": 0}
+    for name, low in least.items():
+        if getattr(knobs, name) < low:
+            raise JaxnashError(f"--{name.replace('_', '-')} is {getattr(knobs, name)}: pass at least {low}")
+    for name in ("learning_rate", "policy_learning_rate", "clip", "scale", "max_hours"):
+        if not getattr(knobs, name) > 0:
+            raise JaxnashError(
+                f"--{name.replace('_', '-')} is {getattr(knobs, name)}: pass a positive number"
+            )
+    if knobs.batch_size > knobs.memory:
+        raise JaxnashError(
+            f"--batch-size {knobs.batch_size} is larger than --memory {knobs.memory}: "
+            "take a smaller batch or a larger memory"
+        )
+    if knobs.bet_sizes and knobs.game != "hunl":
+        raise JaxnashError("--bet-sizes goes with --game hunl: leave it out")
+    if knobs.at is not None and not knobs.resume:
+        raise JaxnashError("--at names a checkpoint to continue from: pass --resume too")
+    explored(knobs.traversal)
+    return knobs
+
+
+def explored(traversal: str) -> int | None:
+    """How many actions of a decision are tried: None for all. `JaxnashError` for another word."""
+    found = re.fullmatch(r"robust:([1-9]\d*)", traversal)
+    if traversal != "external" and found is None:
+        raise JaxnashError(
+            f"--traversal {traversal!r} is unknown: pass external, or robust:k such as robust:3"
+        )
+    return int(found[1]) if found else None
+
+
+def from_arguments(arguments: list[str]) -> tuple[list[str], Knobs]:
+    """What is left for the parser once `--resume RUN@500` is spelled out, and the preset's defaults.
+
+    Raises `JaxnashError` for an unknown preset.
+    """
+    left: list[str] = []
+    for i, word in enumerate(arguments):
+        if i and arguments[i - 1] == "--resume" and not word.startswith("--"):
+            run, _, step = word.partition("@")
+            left += ["--run-dir", run] + (["--at", step] if step else [])
+        else:
+            left.append(word)
+    name = next((b for a, b in pairwise(left) if a == "--preset"), "leduc")
+    name = next((word.partition("=")[2] for word in left if word.startswith("--preset=")), name)
+    if name not in PRESETS:
+        raise JaxnashError(f"no preset is called {name!r}: there are {', '.join(PRESETS)}")
+    return left, PRESETS[name]
+
+
+def config_of(knobs: Knobs) -> dict:
+    """What config.json holds."""
+    return dataclasses.asdict(knobs)
