@@ -128,13 +128,16 @@ def submit(
 def resume(job: Job, more: tuple[str, ...] = ()) -> None:
     """Start a job again with the same script and arguments, `more` (this time only) and --resume.
 
-    A run that had written nothing yet starts afresh. Raises `JaxnashError` where it is running.
+    A run that had written nothing yet starts afresh. Raises `JaxnashError` where it is running, or where
+    another process writes it.
     """
     backend = backend_of(job.backend)
     with _held(job.root):
         found = backend.poll(job, None)
         if found.state == "running":
             raise JaxnashError(f"{job.name} is running ({found.detail}): nothing to resume")
+        if (pid := writer(job.run_dir)) is not None:
+            raise JaxnashError(f"{job.name} is being written by process {pid}: wait for it, or stop it")
         backend.start(job, command(job, more, resumed=(job.run_dir / "config.json").exists()))
 
 
@@ -271,10 +274,10 @@ def _poll_local(job: Job, request: Request | None = None) -> Poll:
         if "ended" in last:
             return Poll(*_how_it_ended(job, last), attempts)
         pid = alive(last, "child") or alive(last, "supervisor")
-        if pid is None and last["host"] != socket.gethostname():
-            pid = writer(job.run_dir)  # seen through a shared disk: all there is to go by is the run's lock
-        if pid is not None:
-            told = f"process {pid}" if last["host"] == socket.gethostname() else f"on {last['host']}"
+        told = None if pid is None else f"process {pid}"
+        if told is None and last["host"] != socket.gethostname() and writer(job.run_dir) is not None:
+            told = f"on {last['host']}"  # seen through a shared disk: all there is to go by is the run's lock
+        if told:
             return Poll("running", told + (", asked to stop" if "stop_asked" in last else ""), attempts)
         attempts = read_attempts(job.state)
     said = last_line(job.log, last["log_offset"])

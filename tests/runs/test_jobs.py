@@ -27,7 +27,7 @@ from jaxnash.types import JaxnashError
 
 ROOT = Path(__file__).resolve().parents[2]
 SOLVE = ROOT / "experiments" / "solve_game.py"
-KUHN = ["--game", "kuhn", "--iterations", "1000000", "--evaluate-every", "10000"]
+KUHN = ["--game", "kuhn", "--iterations", "1000000", "--evaluate-every", "10000"]  # a second
 ROWS = 16
 
 # An experiment of the smallest kind: its state is one array, which every iteration changes.
@@ -185,11 +185,10 @@ def value(iteration: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def begun(here: Path) -> None:
-    """Two real runs, which import JAX side by side while the quicker tests go on."""
+    """A real run, which imports JAX while the quicker tests go on."""
     toy = ["--", "--iterations", str(ROWS), "--workers", "0.1"]
     Path("hold").touch()  # it does not finish before it is asked to stop
     jaxnash("submit", "--name", "toy", "--price-per-hour", "3.6", "toy.py", *toy)
-    jaxnash("submit", str(SOLVE), "--", *KUHN)
 
 
 def test_a_job_outlives_the_terminal_it_came_from(begun: None, here: Path) -> None:
@@ -214,14 +213,15 @@ def test_a_job_outlives_the_terminal_it_came_from(begun: None, here: Path) -> No
     assert f"session {attempt['supervisor']['pid']}\n" in log and str(pid) not in log.split()
 
 
-def test_solve_game_as_a_job_stopped_and_resumed(begun: None, here: Path, capsys) -> None:
+@pytest.mark.slow
+def test_solve_game_as_a_job_stopped_and_resumed(here: Path, capsys) -> None:
     name = "solve_game_1"
-    wait(lambda: rows(name) >= 3 or state(name) != "running")
+    jaxnash("submit", str(SOLVE), "--", *KUHN)
+    wait(lambda: rows(name) >= 3)
     jaxnash("stop", name)
-    told = capsys.readouterr().out
-    if rows(name) < 100:  # it did not finish first
-        assert f"{name} stopped: after iteration {10000 * rows(name)}\n" in told
-        jaxnash("resume", name)
+    assert f"{name} stopped: after iteration {10000 * rows(name)}\n" in capsys.readouterr().out
+    assert rows(name) < 100
+    jaxnash("resume", name)
     run_here(SOLVE, *KUHN, "--run-dir", "solved")
     assert ended(name).state == "finished"
     assert compare_runs("solved", f"runs/{name}") == ["exploitability.png: the bytes differ"]
@@ -351,6 +351,7 @@ def test_another_process_of_the_same_id_is_not_the_job(here: Path, capsys) -> No
     ended("reused")
     job = jobs.find("reused")
     attempt = dict(jobs.read_attempts(job.state)[0])
+    wait(lambda: job_process.alive(attempt, "supervisor") is None)  # it has written its last, but may linger
     for key in ("ended", "exit_code"):
         del attempt[key]
     own = {"pid": os.getpid(), "born": job_process.born(os.getpid())}
@@ -374,6 +375,19 @@ def test_processes_are_told_apart_also_without_proc() -> None:
         sleeper.kill()
         sleeper.wait()
     assert job_process.born(sleeper.pid) is None and job_process._born_by_ps(sleeper.pid) is None
+
+
+def test_a_job_whose_run_goes_on_by_hand_is_not_resumed(here: Path, capsys) -> None:
+    jaxnash("submit", "--name", "twice", "light.py", "--", "wait", "0")
+    ended("twice")
+    process = subprocess.Popen([sys.executable, "light.py", "lock", "60", "--run-dir", "runs/twice"])
+    try:
+        wait(lambda: job_process.writer(Path("runs/twice")) == process.pid)
+        assert f"twice is being written by process {process.pid}" in refused(capsys, "resume", "twice")
+    finally:
+        process.kill()
+        process.wait()
+    assert len(jobs.read_attempts(jobs.find("twice").state)) == 1
 
 
 def test_a_run_started_by_hand_has_a_state_too(here: Path, capsys) -> None:
