@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxnash.rollouts.traverse import Samples, Traverser, traverse
+from jaxnash.rollouts.traverse import Buffer, Samples, Traverser, traverse
 from jaxnash.types import Array, JaxnashError, Key, Params, PyTree
 
 REPLACEMENTS = 20  # workers that may die before the cause must be something else
@@ -47,7 +47,7 @@ def take(
     taken = Taken([], [], 0, 0)
     for walk in traverse(walker, key, params, player, ids, setups=setups):
         host = jax.device_get((walk.regrets, walk.policies, walk.nodes, walk.rounds))
-        regrets, policies = ([_cut(buffer.rows, int(buffer.filled))] for buffer in host[:2])
+        regrets, policies = ([_cut(buffer, ids)] for buffer in host[:2])
         taken = Taken(
             taken.regrets + regrets,
             taken.policies + policies,
@@ -57,8 +57,9 @@ def take(
     return taken
 
 
-def _cut(rows: Samples, count: int) -> Samples:
-    return jax.tree.map(lambda leaf: leaf[:count], rows)
+def _cut(buffer: Buffer, ids: Array) -> Samples:
+    rows = jax.tree.map(lambda leaf: leaf[int(buffer.first) : int(buffer.filled)], buffer.rows)
+    return rows._replace(trajectory=np.asarray(ids)[rows.trajectory])
 
 
 def here(build: Callable[[], tuple[Traverser, PyTree]]) -> Sampler:

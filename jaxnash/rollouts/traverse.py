@@ -31,7 +31,7 @@ class Samples(NamedTuple):
     obs: PyTree  # [M, ...], what the mover knew
     legal: Array  # bool[M, A]
     target: Array  # f32[M, A]: sampled regrets of the traverser's, or the strategy played at the opponent's
-    trajectory: Array  # i32[M]
+    trajectory: Array  # i32[M], its place among the trajectories that `traverse` was given
     node: Array  # i32[M]
 
 
@@ -47,9 +47,10 @@ class Frame(NamedTuple):
 
 
 class Buffer(NamedTuple):
-    """Samples in the order they were met, of which the first `filled` count."""
+    """Samples: rows `first` to `filled`. Those before `first` still wait for their targets."""
 
-    rows: Samples  # leading axis [capacity]
+    rows: Samples
+    first: Array  # i32[]
     filled: Array  # i32[]
 
 
@@ -61,8 +62,8 @@ class Walk(NamedTuple):
     node: Array  # i32[L], nodes met of the present trajectory
     depth: Array  # i32[L], frames in use
     frames: Frame
-    regrets: Buffer
-    policies: Buffer  # capacity 0 where the opponent's strategy is not wanted
+    regrets: Buffer  # of [capacity + S * L] rows, so that those which wait leave room for as many others
+    policies: Buffer  # of [capacity] rows, 0 where the opponent's strategy is not wanted
     upcoming: Array  # i32[], the next trajectory to begin
     nodes: Array  # i32[], visited since the buffers were emptied
     rounds: Array  # i32[], network calls since then
@@ -92,24 +93,23 @@ def traverser(
     Args:
         strategy: the network's policy, called with the mover's observations of all lanes.
         lanes: traversals at once (`L`).
-        capacity: samples a buffer holds before it must be emptied, at least twice `lanes`.
+        capacity: finished samples a buffer holds before it must be emptied, at least `lanes`.
         depth: the most decisions that one player can meet on a path (`S`).
         explore: how many legal actions are tried at a decision of the traverser, drawn evenly; None: all of
             them (external sampling). Untried actions count as worth 0 and tried ones are scaled up to match,
             so that values and regrets stay unbiased.
         policies: also keep the opponent's decisions with the strategy played, for an average policy network.
     """
-    if capacity < 2 * lanes:
-        raise ValueError(f"capacity {capacity} does not hold two rounds of {lanes} lanes")
-    actions = game.actions.n
+    if capacity < lanes:
+        raise ValueError(f"capacity {capacity} does not hold a round of {lanes} lanes")
+    actions, size = game.actions.n, capacity + depth * lanes
 
     def empty(rows: int, obs: PyTree) -> Buffer:
         make = lambda leaf: jnp.zeros((rows, *leaf.shape[2:]), leaf.dtype)  # noqa: E731
         number = jnp.zeros(rows, jnp.int32)
         each = jnp.zeros((rows, actions), jnp.float32)
-        return Buffer(
-            Samples(jax.tree.map(make, obs), each > 0, each, number, number), jnp.zeros((), jnp.int32)
-        )
+        none = jnp.zeros((), jnp.int32)
+        return Buffer(Samples(jax.tree.map(make, obs), each > 0, each, number, number), none, none)
 
     @jax.jit
     def start(roots: PyTree) -> Walk:
@@ -134,7 +134,7 @@ def traverser(
             node=number,
             depth=number,
             frames=frames,
-            regrets=empty(capacity, obs),
+            regrets=empty(size, obs),
             policies=empty(capacity if policies else 0, obs),
             upcoming=jnp.int32(min(lanes, count)),
             nodes=jnp.int32(0),
@@ -144,15 +144,29 @@ def traverser(
     @partial(jax.jit, donate_argnums=0)
     def advance(walk: Walk, keys: Key, roots: PyTree, params: tuple[Params, Params], player: Array) -> Walk:
         count = keys.shape[0]
-        regrets, others = (buffer._replace(filled=jnp.int32(0)) for buffer in (walk.regrets, walk.policies))
+        regrets, others = (buffer._replace(filled=buffer.first) for buffer in (walk.regrets, walk.policies))
         walk = walk._replace(regrets=regrets, policies=others, nodes=jnp.int32(0), rounds=jnp.int32(0))
 
         def going(walk: Walk) -> Array:
-            room = jnp.maximum(walk.regrets.filled, walk.policies.filled) + lanes <= capacity
+            room = (walk.regrets.filled + lanes <= size) & (walk.policies.filled + lanes <= capacity)
             return room & jnp.any(walk.trajectory >= 0)
 
-        return jax.lax.while_loop(
-            going, partial(visit, keys=keys, roots=roots, params=params, player=player, count=count), walk
+        return parted(
+            jax.lax.while_loop(
+                going, partial(visit, keys=keys, roots=roots, params=params, player=player, count=count), walk
+            )
+        )
+
+    def parted(walk: Walk) -> Walk:
+        """The rows of decisions that are still on a path come before the finished ones."""
+        rows, filled, slot = walk.regrets.rows, walk.regrets.filled, walk.frames.slot
+        on_path = jnp.arange(depth)[:, None] < walk.depth
+        waiting = jnp.zeros(size, bool).at[jnp.where(on_path, slot, size)].set(True, mode="drop")
+        first = jnp.sum(waiting, dtype=jnp.int32)
+        place = jnp.where(waiting, _rank(waiting), first + _rank(~waiting))
+        return walk._replace(
+            frames=walk.frames._replace(slot=jnp.where(on_path, place.at[slot].get(mode="clip"), size)),
+            regrets=Buffer(jax.tree.map(lambda leaf: leaf.at[place].set(leaf), rows), first, filled),
         )
 
     def visit(
@@ -183,8 +197,8 @@ def traverser(
         tried = legal if explore is None else _subset(here, legal, explore)
         first = jnp.argmax(tried, axis=-1).astype(jnp.int32)
 
-        regrets, slot = _append(walk.regrets, own, obs, legal, jnp.zeros_like(played), walk)
-        others = _append(walk.policies, other, obs, legal, played, walk)[0] if policies else walk.policies
+        regrets, slot = append(walk.regrets, own, obs, legal, jnp.zeros_like(played), walk)
+        others = append(walk.policies, other, obs, legal, played, walk)[0] if policies else walk.policies
         todo = tried & (jnp.arange(actions) != first[:, None])
         pushed = Frame(walk.state, played, jnp.zeros_like(played), todo, first, slot)
         at = own & (jnp.arange(depth)[:, None] == walk.depth)
@@ -222,12 +236,12 @@ def traverser(
             action = jnp.where(goes_on, following, action)
             held = jax.tree.map(lambda leaf: leaf[d], frames.state)  # noqa: B023
             resumed = jax.tree.map(partial(_where, goes_on), held, resumed)
-            target = target.at[jnp.where(done, frames.slot[d], capacity)].set(gain, mode="drop")
+            target = target.at[jnp.where(done, frames.slot[d], size)].set(gain, mode="drop")
             value = jnp.where(done, estimate, value)
             level = jnp.where(done, d, level)
             returning = returning & ~goes_on
         finished = returning & (level == 0)
-        order = walk.upcoming + jnp.cumsum(finished, dtype=jnp.int32) - 1
+        order = walk.upcoming + _rank(finished)
         fresh = jax.tree.map(lambda leaf: leaf[jnp.minimum(order, count - 1)], roots)
         after = taken(_keys(keys, walk), resumed, action, ended)
         return walk._replace(
@@ -247,13 +261,13 @@ def traverser(
         after = jax.vmap(game.step)(jax.vmap(lambda one: jax.random.fold_in(one, 1))(here), state, both)
         return jax.tree.map(partial(_where, which), after, state)
 
-    def _append(
+    def append(
         buffer: Buffer, which: Array, obs: PyTree, legal: Array, target: Array, walk: Walk
     ) -> tuple[Buffer, Array]:
-        slot = jnp.where(which, buffer.filled + jnp.cumsum(which, dtype=jnp.int32) - 1, capacity)
+        slot = jnp.where(which, buffer.filled + _rank(which), size)
         new = Samples(obs, legal, target, walk.trajectory, walk.node)
         rows = jax.tree.map(lambda held, row: held.at[slot].set(row, mode="drop"), buffer.rows, new)
-        return Buffer(rows, buffer.filled + jnp.sum(which, dtype=jnp.int32)), slot
+        return Buffer(rows, buffer.first, buffer.filled + jnp.sum(which, dtype=jnp.int32)), slot
 
     return Traverser(start, advance, game)
 
@@ -271,6 +285,11 @@ def _finish(
 
 def _keys(keys: Key, walk: Walk) -> Key:
     return jax.vmap(jax.random.fold_in)(keys[walk.trajectory], walk.node)
+
+
+def _rank(which: Array) -> Array:
+    """The place i32[B] of each among those of `which`."""
+    return jnp.cumsum(which, dtype=jnp.int32) - 1
 
 
 def _where(which: Array, new: Array, old: Array) -> Array:
