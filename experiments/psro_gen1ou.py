@@ -24,6 +24,7 @@ from jaxnash.psro.tournament import to_csv, to_json
 from jaxnash.runs import stop
 from jaxnash.runs.checkpoint import restore
 from jaxnash.runs.cli import main as cli
+from jaxnash.runs.directory import run_directory
 from jaxnash.runs.display import Display
 from jaxnash.runs.gen1ou import League, estimate
 from jaxnash.runs.knobs import Knobs, checked, member_of, scripted
@@ -42,7 +43,7 @@ from jaxnash.runs.stages import STAGES
 from jaxnash.showdown.pool import Pool
 from jaxnash.showdown.simulator import cache_dir, check_format, install
 from jaxnash.showdown.teams import load_teams
-from jaxnash.types import JaxnashError, Member, Neural
+from jaxnash.types import Member, Neural
 
 SMOKE = {
     "iterations": 1,
@@ -79,7 +80,7 @@ def run(knobs: Knobs) -> Path:
     members = first_population(knobs)
     teams = load_teams(knobs.team_set), load_teams(knobs.eval_team_set)
     first = restore(knobs.init_checkpoint) if knobs.init_checkpoint else None
-    run_dir = directory(knobs)
+    run_dir = run_directory("psro_gen1ou", knobs.run_dir, resume=knobs.resume)
     config = dataclasses.asdict(knobs) | {"run_dir": str(run_dir)}
     open_run(run_dir, config=config, resume=knobs.resume, command=sys.argv, seed=knobs.seed)
     log = logger(run_dir)
@@ -129,17 +130,6 @@ def first_population(knobs: Knobs) -> list[Member]:
     if knobs.opponent:
         return [member_of(knobs.opponent)]
     return [scripted(name) for name in knobs.members] + [member_of(path) for path in knobs.add_member]
-
-
-def directory(knobs: Knobs) -> Path:
-    """--run-dir, else the next free runs/psro_gen1ou_<n>, or with --resume the latest there is."""
-    if knobs.run_dir:
-        return Path(knobs.run_dir)
-    numbers = [p.name.rpartition("_")[2] for p in Path("runs").glob("psro_gen1ou_*")]
-    taken = max((int(n) for n in numbers if n.isdigit()), default=0)
-    if knobs.resume and not taken:
-        raise JaxnashError("nothing to resume below runs/: pass --run-dir, or start without --resume")
-    return Path("runs") / f"psro_gen1ou_{taken if knobs.resume else taken + 1}"
 
 
 def write_iteration(run_dir: Path, knobs: Knobs, iteration: int, state: PSROState, display: Display) -> None:

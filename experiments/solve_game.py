@@ -5,19 +5,15 @@ python3 -m uv run experiments/solve_game.py --game leduc --recipe pcfr+ --iterat
 
 from __future__ import annotations
 
-import ast
 import csv
 import dataclasses
-import inspect
 import io
-import re
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import numpy as np
@@ -35,7 +31,9 @@ from jaxnash.games.game import HistoryTree, PublicGame, TreeError, TreeGame
 from jaxnash.runs import stop
 from jaxnash.runs.checkpoint import restore_state, save_state
 from jaxnash.runs.cli import main as cli
+from jaxnash.runs.directory import run_directory
 from jaxnash.runs.files import TIMING
+from jaxnash.runs.named import made
 from jaxnash.runs.run import (
     append_jsonl,
     logger,
@@ -108,7 +106,7 @@ def run(knobs: Knobs) -> Path:
     with console.status(f"building {knobs.game}"):
         tree, form = build(knobs)
     seconds = {"build_seconds": time.perf_counter() - began}
-    run_dir = directory(knobs)
+    run_dir = run_directory("solve_game", knobs.run_dir, resume=knobs.resume)
     config = dataclasses.asdict(knobs) | {"run_dir": str(run_dir)}
     open_run(run_dir, config=config, resume=knobs.resume, command=sys.argv, seed=0)  # nothing here is random
     log = logger(run_dir)
@@ -235,42 +233,6 @@ def game_of(knobs: Knobs) -> TreeGame | HistoryTree | PublicGame:
             raise
         known = ", ".join([*GAMES, *HOLDEM])
         raise JaxnashError(f"{knobs.game!r} is none of {known}; as a game of OpenSpiel: {error}") from error
-
-
-def made(kind: str, text: str, makers: dict[str, Callable[..., Any]], **given: Any) -> Any:
-    """What `text`, a name or "name(parameter=value,...)", asks for; `given` where the maker takes it."""
-    parts = re.fullmatch(r"\s*([^()]+?)\s*(?:\((.*)\)\s*)?", text)
-    name = parts[1] if parts else text
-    if parts is None or name not in makers:
-        raise JaxnashError(f"no {kind} is called {name!r}: there are {', '.join(makers)}")
-    known = inspect.signature(makers[name]).parameters
-    arguments = {key: value for key, value in given.items() if key in known}
-    for part in filter(str.strip, (parts[2] or "").split(",")):
-        key, _, said = (piece.strip() for piece in part.partition("="))
-        if key not in known:
-            takes = f"takes {', '.join(known)}" if known else "takes no parameters"
-            raise JaxnashError(f"{kind} {name} has no parameter {key!r}: it {takes}")
-        likeness = arguments.get(key, known[key].default)
-        try:
-            value = ast.literal_eval(said)
-        except (ValueError, SyntaxError):
-            value = None
-        if type(value) is not int and (type(value) is not float or isinstance(likeness, int)):
-            wanted = "a whole number" if isinstance(likeness, int) else "a number"
-            raise JaxnashError(f"{kind} {name}: {key} is {said or 'not given'}, pass {wanted}")
-        arguments[key] = value
-    return makers[name](**arguments)
-
-
-def directory(knobs: Knobs) -> Path:
-    """--run-dir, else the next free runs/solve_game_<n>, or with --resume the latest there is."""
-    if knobs.run_dir:
-        return Path(knobs.run_dir)
-    numbers = [p.name.rpartition("_")[2] for p in Path("runs").glob("solve_game_*")]
-    taken = max((int(n) for n in numbers if n.isdigit()), default=0)
-    if knobs.resume and not taken:
-        raise JaxnashError("nothing to resume below runs/: pass --run-dir, or start without --resume")
-    return Path("runs") / f"solve_game_{taken if knobs.resume else taken + 1}"
 
 
 def write(
