@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
+from jaxnash.cfr import compile_tree, exploitability, game_value
 from jaxnash.cfr.tree import histories
 from jaxnash.games.game import CHANCE
 from jaxnash.games.leduc import CALL, CARDS, FOLD, RAISE, leduc
@@ -74,3 +77,25 @@ def test_even_play_is_worth_what_openspiel_says(game):
     tree = histories(game)
     assert uniform_value(tree) == pytest.approx(-0.078125, abs=1e-12)
     assert uniform_nash_conv(tree) == pytest.approx(4.7472222222222, abs=1e-12)
+
+
+def test_without_suits_it_is_the_same_game(game):
+    """A policy that does not look at suits has the same value and exploitability where they are told apart."""
+    merged, full = compile_tree(leduc(suits=False)), compile_tree(game)
+    assert (len(merged.infosets), len(full.infosets)) == (288, 936)
+    rng = np.random.default_rng(0)
+    policy = rng.random(merged.legal.shape) * merged.legal
+    policy /= policy.sum(axis=1, keepdims=True)
+    without = [re.sub("(?<=[JQK])[sh]", "", name) for name in full.infosets]
+    lifted = policy[[merged.infosets.index(name) for name in without]]
+    assert exploitability(full, lifted) == pytest.approx(exploitability(merged, policy), abs=1e-12)
+    assert game_value(full, lifted) == pytest.approx(game_value(merged, policy), abs=1e-12)
+
+
+def test_observations_without_suits(game):
+    blind = leduc(suits=False)
+    some, other = play(game, QH, JS, CALL, CALL, KS), play(game, QS, JH, CALL, CALL, KH)
+    seen = np.asarray(blind.observe(some))
+    assert seen.shape == (2, 32) and np.array_equal(seen, np.asarray(blind.observe(other)))
+    assert np.flatnonzero(seen[0]).tolist()[:2] == [1, 3 + 2]  # a queen, and a king on the table
+    assert not np.array_equal(np.asarray(game.observe(some)), np.asarray(game.observe(other)))
