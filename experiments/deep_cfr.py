@@ -105,8 +105,8 @@ def warnings(knobs: Knobs, nodes: float) -> list[str]:
     passes = 2 * knobs.steps * knobs.batch_size / max(new, 1)
     if knobs.batch_size < 128:
         told.append(
-            f"warning: --batch-size {knobs.batch_size} with --steps {knobs.steps} makes {passes:.2g} passes over "
-            "an iteration's new samples; a batch of 512 or more makes as many in fewer, larger steps"
+            f"warning: --batch-size {knobs.batch_size} with --steps {knobs.steps} makes {passes:.2g} passes "
+            "over an iteration's new samples; a batch of 512 or more makes as many in fewer, larger steps"
         )
     if knobs.workers > (os.cpu_count() or 1):
         told.append(
@@ -135,7 +135,7 @@ def train(
     run_dir: Path,
     console: Console,
 ) -> None:
-    """Iterate to the end, the time limit or a stop: a row each, measurements and checkpoints on their days."""
+    """Iterate to the end, the time limit or a stop: a row each, measurements and checkpoints in turn."""
     log, began = logger(run_dir), time.monotonic()
     note = TextColumn("{task.fields[note]}")
     columns = BarColumn(bar_width=12), MofNCompleteColumn(), note, TimeElapsedColumn(), TimeRemainingColumn()
@@ -176,7 +176,8 @@ def train(
                 update_summary(run_dir, metric="exploitability", lower_is_better=True)
                 if not console.is_terminal:
                     console.print(f"iteration {t:,}: {told}", highlight=False)
-    write_result(knobs, run_dir, state)
+    if int(state.iteration):
+        write_result(knobs, run_dir, state)
     if not ended:
         why = "the time limit" if late else "a stop"
         log.info("ended by %s after iteration %d", why, t)

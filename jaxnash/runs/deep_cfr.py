@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from jaxnash.cfr.flop_holdem import FlopExploitability, exploitability
 from jaxnash.games import goofspiel, kuhn, leduc, liars_dice
 from jaxnash.games.game import Game, TreeGame, sampled
 from jaxnash.games.holdem import holdem, holdem_setup
@@ -86,11 +87,13 @@ def _depth(tree: TreeGame) -> int:
     return len(infosets(tree).levels)
 
 
+@cache  # the identical function each time, so that jit compiles it once
 def advantage_strategy(net: Network) -> Callable[[Params, PyTree, Array], Array]:
     """What is played by a network of advantages."""
     return partial(_matched, net.apply)
 
 
+@cache
 def policy_strategy(net: Network) -> Callable[[Params, PyTree, Array], Array]:
     """What is played by an average policy network."""
     return partial(_softmax, net.apply)
@@ -235,18 +238,50 @@ def average_networks(knobs: Knobs, parts: Parts, state: State) -> tuple[tuple[Pa
     return (fitted[0][0], fitted[1][0]), float(fitted[0][1] + fitted[1][1]) / 2
 
 
+def weights_of(knobs: Knobs, iteration: int) -> np.ndarray:
+    """What each kept network counts in the average after `iteration`, f64[T]: linear CFR's weights."""
+    number = np.arange(1.0, knobs.iterations + 1)
+    return np.where(number <= iteration, number, 0.0)
+
+
 def exact_policy(
     knobs: Knobs, parts: Parts, table: Infosets, state: State
 ) -> tuple[np.ndarray, float | None]:
-    """The average policy f64[I, A] of a game that is written out, and the average networks' loss (deep-cfr)."""
+    """The average policy f64[I, A] of a written-out game, and the average networks' loss (deep-cfr)."""
     if knobs.algorithm == "deep-cfr":
         params, loss = average_networks(knobs, parts, state)
         return policy_of(table, policy_strategy(parts.net), params), loss
-    weights = np.where(
-        np.arange(knobs.iterations) < int(state.iteration), np.arange(knobs.iterations) + 1.0, 0.0
-    )
     histories = state.sides[0].history, state.sides[1].history
+    weights = weights_of(knobs, int(state.iteration))
     return average_policy(table, advantage_strategy(parts.net), histories, weights), None
+
+
+def flop_exploitability(
+    knobs: Knobs,
+    parts: Parts,
+    state: State,
+    *,
+    iteration: int | None = None,
+    progress: Callable[..., Any] | None = None,
+) -> FlopExploitability:
+    """The exact exploitability of flop hold'em's average policy, now or after an earlier `iteration`.
+
+    With all past networks (sd-cfr) it takes as long as they are many; deep-cfr's average network is one, of
+    the last iteration. Raises `JaxnashError` where deep-cfr is asked about an earlier one.
+    """
+    now = int(state.iteration)
+    upto = now if iteration is None else iteration
+    if not 1 <= upto <= now:
+        raise JaxnashError(f"the run has done {now} iterations: pass one of 1 to {now}, not {upto}")
+    if knobs.algorithm == "deep-cfr":
+        if upto != now:
+            raise JaxnashError("deep-cfr keeps no past networks: only its last iteration can be measured")
+        params, _ = average_networks(knobs, parts, state)
+        one = jax.tree.map(lambda leaf: leaf[None], params)
+        return exploitability(policy_strategy(parts.net), one, progress=progress)
+    histories = jax.tree.map(lambda leaf: leaf[:upto], (state.sides[0].history, state.sides[1].history))
+    weights = weights_of(knobs, upto)[:upto]
+    return exploitability(advantage_strategy(parts.net), histories, weights, progress=progress)
 
 
 class Forecast(NamedTuple):

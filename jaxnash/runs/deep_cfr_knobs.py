@@ -6,7 +6,7 @@ import dataclasses
 import re
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 from jaxnash.types import JaxnashError
 
@@ -17,8 +17,9 @@ class Knobs:
 
     preset: Literal["kuhn-ci", "leduc", "fhp-small", "fhp-paper", "hunl"] = "leduc"
     """Values for all that is not given."""
-    game: str = "leduc"
-    """kuhn, leduc, "liars_dice(dice=1,sides=6)", "goofspiel(cards=4)", flop, limit, hunl."""
+    game: str = "leduc(suits=0)"
+    """kuhn, leduc, "liars_dice(dice=1,sides=6)", "goofspiel(cards=4)", flop, limit, hunl. Leduc's suits
+    decide nothing: "leduc(suits=0)" hides them from the networks, as hold'em's are relabelled."""
     bet_sizes: tuple[float, ...] = ()
     """Of hunl: bets and raises as fractions of the pot; all-in is always allowed."""
     algorithm: Literal["sd-cfr", "deep-cfr"] = "sd-cfr"
@@ -94,10 +95,11 @@ PRESETS: dict[str, Knobs] = {
     "fhp-small": Knobs(
         preset="fhp-small",
         game="flop",
-        trajectories=5000,
+        iterations=60,
+        trajectories=15_000,
         lanes=2048,
         batch_size=2048,
-        steps=800,
+        steps=1500,
         memory=4_000_000,
         scale=300.0,
         evaluate_every=0,
@@ -221,3 +223,14 @@ def from_arguments(arguments: list[str]) -> tuple[list[str], Knobs]:
 def config_of(knobs: Knobs) -> dict:
     """What config.json holds."""
     return dataclasses.asdict(knobs)
+
+
+def knobs_from(config: dict) -> Knobs:
+    """The knobs that config.json holds. Raises `JaxnashError` for a run of another kind."""
+    names = {field.name for field in dataclasses.fields(Knobs)}
+    if not set(config) >= {"game", "algorithm", "traversal", "memory"}:
+        raise JaxnashError("this is no deep CFR run: its config.json has other knobs")
+    kept: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in config.items()
+    }
+    return Knobs(**{name: value for name, value in kept.items() if name in names})
