@@ -1,4 +1,4 @@
-"""`python -m benchmarks [bridge|cfr|evaluator]`: ratios to peers, as a table and JSON."""
+"""`python -m benchmarks [bridge|cfr|deep_cfr|evaluator]`: ratios to peers, as a table and JSON."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import sys
 
 import tyro
 
-from benchmarks import bridge, cfr, evaluator
+from benchmarks import bridge, cfr, deep_cfr, evaluator
 
 COMMANDS = {
     "bridge": bridge.run_from_command_line,
     "cfr": cfr.run_from_command_line,
+    "deep_cfr": deep_cfr.run_from_command_line,
     "evaluator": evaluator.run_from_command_line,
 }
 

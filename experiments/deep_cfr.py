@@ -34,6 +34,7 @@ from jaxnash.runs.deep_cfr import (
     Parts,
     State,
     build,
+    counts_of,
     exact_policy,
     iterate,
     parts_of,
@@ -190,7 +191,7 @@ def measured(knobs: Knobs, iteration: int) -> bool:
 
 
 def enough(knobs: Knobs, state: State) -> bool:
-    return knobs.max_nodes is not None and float(state.counts[0]) >= knobs.max_nodes
+    return knobs.max_nodes is not None and counts_of(state)[0] >= knobs.max_nodes
 
 
 def said(parts: Parts, row: dict) -> str:

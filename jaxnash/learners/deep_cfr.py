@@ -48,9 +48,8 @@ class Side(NamedTuple):
 class Fit(NamedTuple):
     """How a network is fitted to a memory."""
 
-    steps: int = 300
-    batch: int = 512  # rows a step, drawn evenly from the memory
-    learning_rate: float = 1e-2  # Adam's, falling to 0 along a half cosine
+    batch: int = 256  # rows a step, drawn evenly from the memory
+    learning_rate: float = 5e-3  # Adam's, falling to 0 along a half cosine
     clip: float = 1.0  # norm of the gradient
     scale: float = 10.0  # targets are divided by it, and outputs multiplied
     restart: bool = True  # from fresh parameters each time, so that errors are independent
@@ -111,15 +110,15 @@ def kept(history: PyTree, params: Params, iteration: Array) -> PyTree:
 
 
 def fitter(network: Network, fit: Fit, loss: Callable[[Array, Row], Array]) -> Callable[..., Any]:
-    """`(key, params, memory) -> (params, mean loss of the last tenth of the steps)`, jitted.
+    """`(key, params, memory, steps) -> (params, mean loss of the last tenth of the steps)`, jitted.
 
     `loss` is of one output row f32[A] and its `Row`, weighed by the row's iteration over the mean of all.
+    The number of steps is data of the program, so that fits may grow without being compiled again.
     """
-    schedule = optax.cosine_decay_schedule(fit.learning_rate, fit.steps)
-    optimizer = optax.chain(optax.clip_by_global_norm(fit.clip), optax.adam(schedule))
+    optimizer = optax.chain(optax.clip_by_global_norm(fit.clip), optax.scale_by_adam())
 
     @jax.jit
-    def run(key: Key, params: Params, memory: Reservoir) -> tuple[Params, Array]:
+    def run(key: Key, params: Params, memory: Reservoir, steps: Array) -> tuple[Params, Array]:
         fresh, drawn = jax.random.split(key)
         params = network.init(fresh) if fit.restart else params
         used = jnp.arange(memory.number.shape[0]) < filled(memory)
@@ -130,17 +129,24 @@ def fitter(network: Network, fit: Fit, loss: Callable[[Array, Row], Array]) -> C
             each = jax.vmap(loss)(network.apply(params, rows.obs), rows)
             return jnp.mean(each * rows.iteration.astype(jnp.float32) / mean)
 
-        def step(carry: tuple[Params, Any], key: Key) -> tuple[tuple[Params, Any], Array]:
-            params, state = carry
-            value, gradient = jax.value_and_grad(objective)(params, draw(key, memory, fit.batch))
+        def step(i: Array, carry: tuple[Params, Any, Array]) -> tuple[Params, Any, Array]:
+            params, state, total = carry
+            rows = draw(jax.random.fold_in(drawn, i), memory, fit.batch)
+            value, gradient = jax.value_and_grad(objective)(params, rows)
             change, state = optimizer.update(gradient, state, params)
-            return (optax.apply_updates(params, change), state), value
+            rate = fit.learning_rate * 0.5 * (1 + jnp.cos(jnp.pi * i / steps))
+            params = jax.tree.map(lambda leaf, by: leaf - rate * by, params, change)
+            return params, state, total + jnp.where(i >= steps - _last(steps), value, 0)
 
-        start = (params, optimizer.init(params))
-        (params, _), losses = jax.lax.scan(step, start, jax.random.split(drawn, fit.steps))
-        return params, jnp.mean(losses[-max(1, fit.steps // 10) :])
+        start = (params, optimizer.init(params), jnp.float32(0))
+        params, _, total = jax.lax.fori_loop(0, steps, step, start)
+        return params, total / _last(steps)
 
     return run
+
+
+def _last(steps: Array) -> Array:
+    return jnp.maximum(steps // 10, 1)
 
 
 def regret_loss(scale: float) -> Callable[[Array, Row], Array]:
@@ -173,5 +179,5 @@ def learner(network: Network, fit: Fit, policy_fit: Fit) -> Learner:
 
 @partial(jax.jit, static_argnums=0)
 def strategies(strategy: Callable[..., Array], params: PyTree, obs: PyTree, legal: Array) -> Array:
-    """The strategies f32[T, B, A] of stacked params [T, ...] at the same observations, one after the other."""
+    """The strategies f32[T, B, A] of stacked params [T, ...] at the same observations, one by one."""
     return jax.lax.map(lambda one: strategy(one, obs, legal), params)

@@ -136,8 +136,8 @@ def parts_of(knobs: Knobs) -> Parts:
     """The game, network, learner and traversal that the knobs name."""
     what = played(knobs.game, knobs.bet_sizes)
     spec = network_spec(what.game, body=knobs.network, hidden=knobs.hidden, head="regret-matching")
-    fit = Fit(knobs.steps, knobs.batch_size, knobs.learning_rate, knobs.clip, knobs.scale, knobs.restart)
-    policy = Fit(knobs.policy_steps, knobs.batch_size, knobs.policy_learning_rate, knobs.clip, 1.0, True)
+    fit = Fit(knobs.batch_size, knobs.learning_rate, knobs.clip, knobs.scale, knobs.restart)
+    policy = Fit(knobs.batch_size, knobs.policy_learning_rate, knobs.clip, 1.0, True)
     plan = Plan(
         knobs.game,
         knobs.bet_sizes,
@@ -155,7 +155,7 @@ class State(NamedTuple):
 
     sides: tuple[Side, Side]
     iteration: Array  # i32[], iterations done
-    counts: Array  # f64[4] on the host: nodes, samples, gradient steps, trajectories
+    counts: Array  # u32[4, 2] on the host: nodes, samples, gradient steps, trajectories; low word first
 
 
 def start(knobs: Knobs, parts: Parts) -> State:
@@ -164,7 +164,18 @@ def start(knobs: Knobs, parts: Parts) -> State:
     sizes = sizes_of(knobs)
     key = jax.random.key(knobs.seed)
     sides = tuple(side_of(jax.random.fold_in(key, p), parts.net, row, **sizes) for p in (0, 1))
-    return State((sides[0], sides[1]), np.int32(0), np.zeros(4))
+    return State((sides[0], sides[1]), np.int32(0), np.zeros((4, 2), np.uint32))
+
+
+def counts_of(state: State) -> np.ndarray:
+    """Nodes, samples, gradient steps and trajectories so far, i64[4]."""
+    words = np.asarray(state.counts, np.int64)
+    return words[:, 0] | words[:, 1] << 32
+
+
+def steps_of(knobs: Knobs, iteration: int) -> int:
+    """Gradient steps of a fit: they grow with the iterations, as what the strategies differ by shrinks."""
+    return max(knobs.least_steps, round(knobs.steps * iteration / knobs.iterations))
 
 
 def sizes_of(knobs: Knobs) -> dict[str, int]:
@@ -186,7 +197,7 @@ def iterate(
     iteration, player), so an iteration that is done again comes out the same.
     """
     t = int(state.iteration) + 1
-    sides, counts = list(state.sides), np.array(state.counts)
+    sides, counts = list(state.sides), counts_of(state)
     seconds, losses = {"traverse": 0.0, "remember": 0.0, "fit": 0.0}, []
     for player in (0, 1):
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(knobs.seed), t), player)
@@ -208,13 +219,16 @@ def iterate(
         jax.block_until_ready(memory.seen)
         seconds["remember"] += (clock := time.perf_counter()) - now
 
-        params, loss = parts.learner.advantages(jax.random.fold_in(key, 3), own.params, memory)
+        steps = steps_of(knobs, t)
+        fit_key = jax.random.fold_in(key, 3)
+        params, loss = parts.learner.advantages(fit_key, own.params, memory, np.int32(steps))
         losses.append(float(loss) * knobs.scale**2)
         sides[player] = sides[player]._replace(params=params, memory=memory, history=history)
         seconds["fit"] += time.perf_counter() - clock
-        counts += (taken.nodes, count, knobs.steps, knobs.trajectories)
-    state = State((sides[0], sides[1]), np.int32(t), counts)
-    nodes, remembered, steps, trajectories = (int(count) for count in counts)
+        counts += (taken.nodes, count, steps, knobs.trajectories)
+    words = np.stack([counts & 0xFFFFFFFF, counts >> 32], axis=1).astype(np.uint32)
+    state = State((sides[0], sides[1]), np.int32(t), words)
+    nodes, remembered, steps, trajectories = counts.tolist()
     figures = {
         "iteration": t,
         "value_loss": sum(losses) / 2,
@@ -232,7 +246,9 @@ def average_networks(knobs: Knobs, parts: Parts, state: State) -> tuple[tuple[Pa
     """deep-cfr: both players' average policy networks, fitted to all strategies so far, and the mean loss."""
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(knobs.seed), int(state.iteration)), 2)
     fitted = [
-        parts.learner.policy(jax.random.fold_in(key, player), side.params, side.policies)
+        parts.learner.policy(
+            jax.random.fold_in(key, player), side.params, side.policies, np.int32(knobs.policy_steps)
+        )
         for player, side in enumerate(state.sides)
     ]
     return (fitted[0][0], fitted[1][0]), float(fitted[0][1] + fitted[1][1]) / 2
@@ -314,12 +330,12 @@ def probe(knobs: Knobs, parts: Parts, state: State) -> Forecast:
         nodes += taken.nodes
         traverse_seconds += seconds
     share = knobs.trajectories / count
-    steps = min(knobs.steps, 20)
-    small = learner(parts.net, Fit(steps, knobs.batch_size), Fit()).advantages
+    steps, few = np.mean([steps_of(knobs, t) for t in range(1, knobs.iterations + 1)]), np.int32(20)
+    fit = parts.learner.advantages
     memory = reservoir(row_of(parts.what.game, parts.what.setups), min(knobs.memory, 100_000))
-    jax.block_until_ready(small(key, params[0], memory))
+    jax.block_until_ready(fit(key, params[0], memory, few))
     clock = time.perf_counter()
-    jax.block_until_ready(small(key, params[0], memory))
-    fit = 2 * (time.perf_counter() - clock) / steps * knobs.steps
-    phases = {"traverse": traverse_seconds * share / min(knobs.workers, os.cpu_count() or 1), "fit": fit}
+    jax.block_until_ready(fit(key, params[0], memory, few))
+    fitting = 2 * (time.perf_counter() - clock) / float(few) * float(steps)
+    phases = {"traverse": traverse_seconds * share / min(knobs.workers, os.cpu_count() or 1), "fit": fitting}
     return Forecast(nodes * share, sum(phases.values()), phases, predicted_bytes(knobs, parts))

@@ -26,19 +26,21 @@ class Knobs:
     """sd-cfr keeps all past networks and averages them exactly, deep-cfr fits a network to the average."""
     traversal: str = "external"
     """external, or robust:k (k actions of each decision)."""
-    iterations: int = 1000
+    iterations: int = 800
     """Iterations in all; each updates one player, then the other."""
-    trajectories: int = 194
+    trajectories: int = 362
     """Traversals of each player an iteration."""
     workers: int = 1
     """Processes that traverse; 1: this one. No result depends on it."""
     lanes: int = 256
     """Traversals at once in each process, so rows of each network call."""
-    batch_size: int = 512
+    batch_size: int = 256
     """Remembered decisions of one gradient step."""
-    steps: int = 600
-    """Gradient steps of each fit of advantages."""
-    learning_rate: float = 1e-2
+    steps: int = 3000
+    """Gradient steps of the last iteration's fits; those of iteration t are t / iterations of it."""
+    least_steps: int = 200
+    """But at least this many."""
+    learning_rate: float = 5e-3
     """Adam's, falling to 0 within each fit."""
     clip: float = 1.0
     """Norm of the gradient."""
@@ -46,7 +48,7 @@ class Knobs:
     """Fit each network from fresh parameters."""
     scale: float = 10.0
     """Chips that count as 1 for the networks."""
-    memory: int = 1_000_000
+    memory: int = 2_000_000
     """Decisions each player remembers."""
     network: Literal["mlp", "cards", "residual"] = "mlp"
     """cards: seven layers in two branches (hold'em only)."""
@@ -84,8 +86,8 @@ PRESETS: dict[str, Knobs] = {
         iterations=150,
         trajectories=128,
         lanes=128,
-        batch_size=256,
-        steps=150,
+        steps=300,
+        least_steps=100,
         memory=200_000,
         scale=2.0,
         hidden=(32, 32),
@@ -99,7 +101,8 @@ PRESETS: dict[str, Knobs] = {
         trajectories=15_000,
         lanes=2048,
         batch_size=2048,
-        steps=1500,
+        steps=2000,
+        least_steps=1000,
         memory=4_000_000,
         scale=300.0,
         evaluate_every=0,
@@ -115,6 +118,7 @@ PRESETS: dict[str, Knobs] = {
         lanes=2048,
         batch_size=10_000,
         steps=4000,
+        least_steps=4000,
         learning_rate=1e-3,
         memory=40_000_000,
         scale=300.0,
@@ -154,6 +158,7 @@ PRESETS: dict[str, Knobs] = {
         lanes=2048,
         batch_size=4096,
         steps=500,
+        least_steps=500,
         learning_rate=1e-3,
         memory=2_000_000,
         scale=2000.0,
@@ -168,7 +173,15 @@ PRESETS: dict[str, Knobs] = {
 
 def checked(knobs: Knobs) -> Knobs:
     """The same knobs, or `JaxnashError` naming the first that cannot be."""
-    least = {"iterations": 1, "trajectories": 1, "workers": 1, "lanes": 1, "batch_size": 1, "steps": 1}
+    least = {
+        "iterations": 1,
+        "trajectories": 1,
+        "workers": 1,
+        "lanes": 1,
+        "batch_size": 1,
+        "steps": 1,
+        "least_steps": 1,
+    }
     least |= {"memory": 1, "policy_steps": 1, "checkpoint_every": 1, "keep": 1, "evaluate_every": 0}
     for name, low in least.items():
         if getattr(knobs, name) < low:
