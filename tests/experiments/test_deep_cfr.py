@@ -1,4 +1,4 @@
-"""Deep CFR from the command line: bounds it must reach, exact resumes, workers that change nothing, errors."""
+"""Deep CFR from the command line: bounds it must reach, exact resumes, workers that change nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,32 @@ from jaxnash.runs.run import compare_runs, read_json, read_jsonl
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "experiments" / "deep_cfr.py"
-SMALL = ["--preset", "kuhn-ci", "--trajectories", "32", "--lanes", "16", "--steps", "20", "--least-steps", "20", "--batch-size", "64", "--memory", "3000", "--hidden", "16", "--iterations", "20", "--evaluate-every", "5", "--checkpoint-every", "10", "--policy-steps", "50"]
+SMALL = [
+    "--preset",
+    "kuhn-ci",
+    "--trajectories",
+    "32",
+    "--lanes",
+    "16",
+    "--steps",
+    "20",
+    "--least-steps",
+    "20",
+    "--batch-size",
+    "64",
+    "--memory",
+    "3000",
+    "--hidden",
+    "16",
+    "--iterations",
+    "20",
+    "--evaluate-every",
+    "5",
+    "--checkpoint-every",
+    "10",
+    "--policy-steps",
+    "50",
+]
 KILLED = """
 import os, runpy, signal, sys
 from tests.crash import at_call
