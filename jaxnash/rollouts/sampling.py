@@ -12,6 +12,7 @@ import pickle
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from threading import Thread
 from typing import Any, NamedTuple
 
 import jax
@@ -45,6 +46,8 @@ def take(
 ) -> Taken:
     """Traverse the trajectories `ids` i32[N] in this process."""
     taken = Taken([], [], 0, 0)
+    if not len(ids):
+        return taken
     for walk in traverse(walker, key, params, player, ids, setups=setups):
         host = jax.device_get((walk.regrets, walk.policies, walk.nodes, walk.rounds))
         regrets, policies = ([_cut(buffer, ids)] for buffer in host[:2])
@@ -81,7 +84,7 @@ def workers(build: Callable[[], tuple[Traverser, PyTree]], number: int) -> Sampl
     """A sampler of `number` processes; `build` is pickled and called in each of them.
 
     Each may use its share of the cores. A worker that dies is replaced and its trajectories are traversed
-    again. Raises `JaxnashError` where workers keep dying, with what the last one said.
+    again; all end with this process. Raises `JaxnashError` where workers keep dying.
     """
     context = multiprocessing.get_context("spawn")
     team: list[_Worker] = []
@@ -124,7 +127,11 @@ def workers(build: Callable[[], tuple[Traverser, PyTree]], number: int) -> Sampl
         requests = [pickle.dumps((*data, share)) for share in shares]
         for worker, request in zip(team, requests, strict=True):
             _send(worker, request)
-        parts = [ask(index, request) for index, request in enumerate(requests)]
+        try:
+            parts = [ask(index, request) for index, request in enumerate(requests)]
+        except BaseException:
+            close()  # answers that nobody has read would be taken for the next ones
+            raise
         return Taken(
             [chunk for part in parts for chunk in part.regrets],
             [chunk for part in parts for chunk in part.policies],
@@ -138,6 +145,7 @@ def workers(build: Callable[[], tuple[Traverser, PyTree]], number: int) -> Sampl
         for worker in team:
             worker.process.join(10)
             worker.process.kill()
+            worker.process.join()
         team.clear()
 
     return Sampler(run, lambda: [worker.process.pid for worker in team], close)
@@ -163,19 +171,21 @@ def _threads(number: int) -> Iterator[None]:
 
 
 def _serve(pipe: Any, build: Callable[[], tuple[Traverser, PyTree]]) -> None:
-    """A worker's life: it ends when its pipe does."""
+    """A worker's life: it ends when its pipe does, or its parent."""
     import signal
     import traceback
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    walker, setups = build()
+    Thread(target=_end_with_parent, daemon=True).start()
+    built = None
     while True:
         try:
             key, player, params, ids = pickle.loads(pipe.recv_bytes())
         except (EOFError, OSError):
             return
         try:
+            walker, setups = built = built or build()
             answer: Any = take(walker, jax.random.wrap_key_data(key), player, params, ids, setups)
         except Exception:
             answer = traceback.format_exc()
@@ -183,6 +193,14 @@ def _serve(pipe: Any, build: Callable[[], tuple[Traverser, PyTree]]) -> None:
             pipe.send(answer)
         except (BrokenPipeError, OSError):
             return
+
+
+def _end_with_parent() -> None:
+    """So that a worker whose parent was killed does not finish its share first."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def timed(sampler: Sampler, *args: Any) -> tuple[Taken, float]:

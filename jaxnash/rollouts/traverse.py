@@ -6,7 +6,7 @@ sampling); Li et al., "Double Neural Counterfactual Regret Minimization" (2020),
 Each of `L` lanes walks one traversal depth first and takes up the next as soon as it is done, so the network
 always sees `L` rows, memory does not depend on how wide the game is, and no row's result depends on which
 lane it stood in. Every draw is keyed by (trajectory, node), a node being a decision or an end that was
-visited, numbered within its traversal: samples do not depend on the number of lanes either.
+visited, numbered within its traversal: with another number of lanes samples differ by rounding alone.
 """
 
 from __future__ import annotations
@@ -298,8 +298,11 @@ def _where(which: Array, new: Array, old: Array) -> Array:
 
 def _draw(probabilities: Array, uniform: Array) -> Array:
     """An action i32[B] from probabilities f32[B, A], never one of probability 0."""
-    cumulative = jnp.cumsum(probabilities, axis=-1)
-    return jnp.sum(cumulative <= uniform[:, None] * cumulative[:, -1:], axis=-1, dtype=jnp.int32)
+    possible = probabilities > 0
+    # a parallel sum may be rounded differently from one action to the next
+    cumulative = jnp.where(possible, jnp.cumsum(probabilities, axis=-1), 0)
+    reached = uniform[:, None] * jnp.max(cumulative, axis=-1, keepdims=True)
+    return jnp.argmax(possible & (cumulative > reached), axis=-1).astype(jnp.int32)
 
 
 def _subset(keys: Key, legal: Array, size: int) -> Array:
