@@ -26,9 +26,9 @@ class Knobs:
     """sd-cfr keeps all past networks and averages them exactly, deep-cfr fits a network to the average."""
     traversal: str = "external"
     """external, or robust:k (k actions of each decision)."""
-    iterations: int = 800
+    iterations: int = 700
     """Iterations in all; each updates one player, then the other."""
-    trajectories: int = 362
+    trajectories: int = 414
     """Traversals of each player an iteration."""
     workers: int = 1
     """Processes that traverse; 1: this one. No result depends on it."""
@@ -36,9 +36,9 @@ class Knobs:
     """Traversals at once in each process, so rows of each network call."""
     batch_size: int = 256
     """Remembered decisions of one gradient step."""
-    steps: int = 3000
+    steps: int = 4500
     """Gradient steps of the last iteration's fits; those of iteration t are t / iterations of it."""
-    least_steps: int = 200
+    least_steps: int = 500
     """But at least this many."""
     learning_rate: float = 5e-3
     """Adam's, falling to 0 within each fit."""
@@ -79,14 +79,14 @@ class Knobs:
 
 
 PRESETS: dict[str, Knobs] = {
-    "leduc": Knobs(),
+    "leduc": Knobs(hidden=(64, 64)),
     "kuhn-ci": Knobs(
         preset="kuhn-ci",
         game="kuhn",
-        iterations=150,
-        trajectories=128,
+        iterations=200,
+        trajectories=300,
         lanes=128,
-        steps=300,
+        steps=200,
         least_steps=100,
         memory=200_000,
         scale=2.0,
