@@ -106,6 +106,7 @@ def test_a_kill_and_a_resume_change_no_bit(straight: Path, tmp_path: Path) -> No
     assert compare_runs(straight, run_dir) == []
 
 
+@pytest.mark.slow
 def test_an_earlier_checkpoint_is_gone_on_from(straight: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     run_here(*SMALL, "--run-dir", str(run_dir))
@@ -123,7 +124,7 @@ def test_a_kill_during_a_save_leaves_the_last_one(straight: Path, tmp_path: Path
     assert compare_runs(straight, run_dir) == []
 
 
-@pytest.mark.parametrize("number", [2, 4])
+@pytest.mark.parametrize("number", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_workers_change_no_bit(number: int, straight: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     done = process(*SMALL, "--workers", str(number), "--run-dir", str(run_dir))
@@ -157,7 +158,7 @@ def test_deep_cfr_fits_an_average_network(tmp_path: Path) -> None:
         ("--game poker", "no game is called 'poker': there are kuhn, leduc, liars_dice, goofspiel, flop"),
         ("--preset huge", "no preset is called 'huge': there are leduc, kuhn-ci, fhp-small, fhp-paper, hunl"),
         ("--traversal all", "--traversal 'all' is unknown: pass external, or robust:k"),
-        ("--batch-size 4000000", "--batch-size 4000000 is larger than --memory 1000000"),
+        ("--batch-size 4000000", "--batch-size 4000000 is larger than --memory 2000000"),
         ("--memory 4000000000", "GiB are available: take a smaller --memory (now 4,000,000,000 decisions"),
         ("--network cards", "the network 'cards' reads hold'em"),
         ("--bet-sizes 0.5", "--bet-sizes goes with --game hunl"),
