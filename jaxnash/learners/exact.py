@@ -31,7 +31,7 @@ class Infosets(NamedTuple):
 
 
 def infosets(game: TreeGame) -> Infosets:
-    """Write a game out. Raises `TreeError` where it does not fit memory or the exact core does not solve it."""
+    """Write a game out. Raises `TreeError` where it does not fit memory or is none of the exact core's."""
     written = histories(game)
     tree = compile_tree(written)
     states = [
@@ -90,8 +90,8 @@ def policy_of(table: Infosets, strategy: Strategy, params: tuple[PyTree, PyTree]
 def average_policy(
     table: Infosets, strategy: Strategy, histories: tuple[PyTree, PyTree], weights: Array
 ) -> np.ndarray:
-    """The average f64[I, A] of each player's networks [T, ...] with weights f[T]: at an infoset each counts by
-    its weight times its player's own reach (Steinberger 2019, equation 8); even where nothing reaches."""
+    """The average f64[I, A] of each player's networks [T, ...] with weights f[T]: at an infoset each counts
+    by its weight times its player's own reach (Steinberger 2019, equation 8); even where nothing reaches."""
     first, second = (
         np.asarray(
             _average(strategy, one, table._replace(tree=None), jnp.asarray(weights, jnp.float32)), np.float64

@@ -43,8 +43,8 @@ def filled(memory: Reservoir) -> Array:
 
 @partial(jax.jit, donate_argnums=1)
 def insert(key: Key, memory: Reservoir, rows: PyTree, count: Array) -> Reservoir:
-    """Offer the first `count` of `rows` [M, ...], in order. The `n`-th row ever seen takes slot `n` while there
-    is room, then an evenly drawn number in [0, n], which it takes if that is a slot.
+    """Offer the first `count` of `rows` [M, ...], in order. The `n`-th row ever seen takes slot `n` while
+    there is room, then an evenly drawn number in [0, n], which it takes if that is a slot.
 
     At most 2**31 rows may be offered in all. `memory` is used up (donated).
     """

@@ -80,7 +80,7 @@ def test_even_play_is_worth_what_openspiel_says(game):
 
 
 def test_without_suits_it_is_the_same_game(game):
-    """A policy that does not look at suits has the same value and exploitability where they are told apart."""
+    """A policy blind to suits has the same value and exploitability where they are told apart."""
     merged, full = compile_tree(leduc(suits=False)), compile_tree(game)
     assert (len(merged.infosets), len(full.infosets)) == (288, 936)
     rng = np.random.default_rng(0)
