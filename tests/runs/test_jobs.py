@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import pty
 import runpy
 import signal
@@ -362,6 +363,7 @@ def test_another_process_of_the_same_id_is_not_the_job(here: Path, capsys) -> No
     assert "not running (lost" in refused(capsys, "stop", "reused")  # and we live on
 
 
+@pytest.mark.skipif(shutil.which("ps") is None, reason="no ps, which systems without /proc have")
 def test_processes_are_told_apart_also_without_proc() -> None:
     sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
