@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import pty
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
