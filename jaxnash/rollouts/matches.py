@@ -201,7 +201,7 @@ def hands(
         *,
         mixtures: tuple[Array | None, Array | None] = (None, None),
     ) -> Array:
-        (a, b), (c, d) = (_by_seat(member, mixture) for member, mixture in zip(members, mixtures))
+        (a, b), (c, d) = (by_seat(member, mixture) for member, mixture in zip(members, mixtures))
         tables = [_sides(one, other) for one, other in ((a, d), (c, b))]
         found = np.zeros((pairs, 2), np.float32)
         for start in range(0, pairs, size):
@@ -330,7 +330,8 @@ def _call_in_kuhn(step: TimeStep, key: Key) -> Array:
 _CALLS = {"holdem": _first_but_fold, "leduc": _first_but_fold, "kuhn": _call_in_kuhn}
 
 
-def _by_seat(member: Seats, mixture: Array | None) -> list[tuple[Member, Array | None]]:
+def by_seat(member: Seats, mixture: Array | None) -> list[tuple[Member, Array | None]]:
+    """Who plays each seat, and the weights of its networks; raises what `play` does of one member."""
     first, second = (member, member) if isinstance(member, Member) else member
     weights = (None, None) if mixture is None else np.broadcast_to(mixture, (2, np.shape(mixture)[-1]))
     found = []
