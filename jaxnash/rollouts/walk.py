@@ -1,26 +1,31 @@
 """Outcome sampling of a `Game`: each trajectory is one path from the root to an end, and regrets from it.
 
-Three estimates of the traverser's regrets are made from the same path. With `q` the critic, `sigma` the
-strategies, `xi` what the mover sampled with (the traverser: a mixture of its strategy and an even draw; the
-opponent: its strategy) and `h` a decision on the path where action `a*` was drawn, `sampled_regrets` backs up
+Three estimates of the traverser's regrets can be made from the same path. Let `q` be the critic, `sigma` the
+strategies, `xi` what the mover sampled with (the traverser: its strategy mixed with an even draw; the
+opponent: its strategy) and `h` a decision on the path where action `a*` was drawn. `sampled_regrets` backs up
 
     u(h, a) = q(h, a) + [a = a*] (u(h a*) - q(h, a)) / xi(a*),     u(h) = sum_a sigma(a) u(h, a)
 
-from the payoff at the end, and the regret of `a` is u(h, a) - u(h) at the traverser's decisions. Without a
-critic this is plain outcome sampling (Lanctot et al., "Monte Carlo Sampling for Regret Minimization in
-Extensive Games", 2009, equation 10); with one it is the control variate of Schmid et al., "Variance Reduction
-in Monte Carlo Counterfactual Regret Minimization" (2019), which DREAM learns (Steinberger, Lerer and Brown,
-"DREAM: Deep Regret minimization with Advantage baselines and Model-free learning", 2020). u(h, a) is unbiased
-for what `a` is worth whatever the critic says. `critic_regrets` is ESCHER's: q(h, a) - sum_a sigma(a) q(h, a),
-no importance weights at all, and as good as the critic (McAleer et al., "ESCHER: Eschewing Importance Sampling
-in Games by Computing a History Value Function to Estimate Regret", 2022).
+from the payoff at the end; the regret of `a` is u(h, a) - u(h) at the traverser's decisions. Without a critic
+this is plain outcome sampling (Lanctot et al., "Monte Carlo Sampling for Regret Minimization in Extensive
+Games", 2009). With one it is the control variate of Schmid et al., "Variance Reduction in Monte
+Carlo Counterfactual Regret Minimization" (2019), which DREAM learns (Steinberger, Lerer and Brown, "DREAM:
+Deep Regret minimization with Advantage baselines and Model-free learning", 2020); u(h, a) stays unbiased
+whatever the critic says. `critic_regrets` is ESCHER's estimate q(h, a) - sum_a sigma(a) q(h, a), without
+importance weights and as good as the critic (McAleer et al., "ESCHER: Eschewing Importance Sampling in Games
+by Computing a History Value Function to Estimate Regret", 2022).
 
-The weight of a sample. A path comes to a decision `h` of infoset `I` with probability r(I) c(h), `c` being the
+What a sample weighs. A path comes to a decision `h` of infoset `I` with probability r(I) c(h), `c` being the
 reach of chance and the opponent and `r` that of the traverser's own sampling. Counterfactual regrets weigh by
-`c` alone (and linear CFR by the iteration t), so a sample counts t * e(I) / r(I), where `e` is the reach of
-even draws: it depends on the infoset only. A least-squares fit over all iterations then gives
-sum_t t sum_h c(h) E[regret] / sum_t t sum_h c(h), the linear counterfactual regrets over a positive number. An
-even draw (epsilon 1) does not change over iterations and has weight 1: that is why ESCHER needs none.
+`c` alone, and linear CFR by the iteration t. So a sample counts t * weight with
+
+    weight = e(I) / r(I),
+
+where `e` is the reach of even draws, which depends on the infoset only. A least-squares fit to the samples of
+all iterations then gives e(I) sum_t t sum_h c(h) E[regret] over e(I) sum_t t sum_h c(h), which are linear
+counterfactual regrets, up to a positive factor of each infoset. DREAM weighs so (by its authors' code: iteration over sample
+reach times numbers of actions). Even draws (epsilon 1) are the same in all iterations and weigh 1, which is
+why ESCHER needs no weights.
 """
 
 from __future__ import annotations
@@ -96,11 +101,11 @@ class Walker(NamedTuple):
 
 
 def sampled_regrets(path: Path) -> Array:
-    """The regrets f32[T, A] of outcome sampling, with `path.q` as control variate at both players' decisions."""
+    """The regrets f32[T, A] of outcome sampling, with `path.q` as control variate at all decisions."""
 
     def back(value: Array, step: Path) -> tuple[Array, Array]:
-        here = jnp.arange(step.q.shape[0]) == step.action
-        each = step.q + jnp.where(here, (value - step.q) / step.drawn, 0)
+        at = jnp.arange(step.q.shape[0]) == step.action
+        each = step.q + jnp.where(at, (value - step.q) / step.drawn, 0)
         estimate = jnp.sum(step.strategy * each)
         return jnp.where(step.used, estimate, value), each - estimate
 
@@ -249,8 +254,12 @@ def walks(
         walked = jax.device_get(walker.walk(key, params, critic_params, np.int32(player), ids, setups))
         if not walked.ended.all():
             raise ValueError(f"a path has more than {len(walked.used)} decisions: take a larger length")
-        lane, node = np.nonzero(walked.used.T)
-        yield jax.tree.map(lambda leaf: leaf[node, lane], walked.steps)
+        yield _in_order(walked)
+
+
+def _in_order(walked: Walked) -> Steps:
+    lane, node = np.nonzero(walked.used.T)
+    return jax.tree.map(lambda leaf: leaf[node, lane], walked.steps)
 
 
 def own_samples(steps: Steps, player: int) -> Weighed:
