@@ -1,17 +1,18 @@
 """What each action at a history is worth, learned from both players' observations: `q` for `rollouts.walk`.
 
-A critic is fitted by expected SARSA (van Seijen et al., "A Theoretical and Empirical Analysis of Expected
-Sarsa", 2009, equation 6), as DREAM's baseline is (Steinberger, Lerer and Brown 2020): from a decision and the
-action taken there to the next decision on the path, whoever's it is,
+A critic evaluates the strategies of now on the transitions of all times: the game does not change, so only
+what is played at the next decision does, and that is known. With `sigma` the strategies,
 
-    y = payoff                                   if the path ended,
-    y = sum_a sigma(a) q(next decision, a)       otherwise,
+    y = payoff                                   if the path ended with the action,
+    y = sum_a sigma(a) q(next decision, a)       otherwise, whoever's decision that is
 
-with the strategies `sigma` of now, not of when the path was walked. So nothing depends on what was sampled
-with, there are no importance weights, and old transitions are as good as new ones: the game does not change.
-Monte Carlo returns would need the former and could not use the latter. What remains is the noise of chance;
-therefore memories are large, and what is read is a running average of the parameters. Everything is from
-player 0's side, so both players share a critic and all transitions.
+(expected SARSA: van Seijen et al., "A Theoretical and Empirical Analysis of Expected Sarsa", 2009, equation
+6; DREAM's baseline is learned so: Steinberger, Lerer and Brown 2020). Nothing depends on what was sampled with,
+so there are no importance weights. Gradient steps towards `y` move the layers below; then the last layer
+is solved for by repeated least squares (fitted evaluation: Le, Voloshin and Yue, "Batch Policy Learning
+under Constraints", 2019, algorithm 3), as many times as a path has decisions, so payoffs reach the root and the
+critic is of the strategies of now however few steps there were. Everything is from player 0's side, so both
+players share a critic and all transitions.
 
     memory = extend(memory, steps, count=count)                     # after each walk
     state, loss = learner.update(key, state, memory, (params of player 0, of player 1))
@@ -32,7 +33,8 @@ import optax
 
 from jaxnash.games.game import Game
 from jaxnash.games.holdem import Observation
-from jaxnash.policies.advantage import Mlp, Network
+from jaxnash.learners.head import factor, mean_of, moved, with_one
+from jaxnash.policies.advantage import Network, head
 from jaxnash.policies.poker import features
 from jaxnash.rollouts.traverse import Strategy
 from jaxnash.rollouts.walk import Critic, Steps
@@ -61,20 +63,20 @@ class Ring(NamedTuple):
 class CriticFit(NamedTuple):
     """How a critic is fitted to a ring."""
 
-    steps: int = 200
-    batch: int = 512  # transitions a step, drawn evenly from the ring
-    learning_rate: float = 3e-3  # Adam's, constant: the strategies go on changing
+    steps: int = 500
+    batch: int = 256  # transitions a step, drawn evenly from the ring
+    learning_rate: float = 1e-3  # Adam's, constant: the strategies go on changing
     clip: float = 1.0  # norm of the gradient
     scale: float = 10.0  # values are divided by it, and outputs multiplied
-    average: float = 100.0  # steps that the running average of the parameters reaches back
-    restart: bool = False  # from fresh parameters each time; then take some 1000 steps
+    rows: int = 65_536  # transitions from which the last layer is solved for
+    sweeps: int = 8  # least squares one after the other: the most decisions of a path
+    ridge: float = 3e-5  # see `learners.head`
 
 
 class CriticState(NamedTuple):
     """A critic between two fits."""
 
-    params: Params  # the running average: what is read, also for the targets
-    latest: Params  # what is stepped
+    params: Params
     optimizer: Any
 
 
@@ -134,11 +136,13 @@ class Pair(nn.Module):
     hidden: tuple[int, ...]
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Array, *, features: bool = False) -> Array:
         each = nn.Dense(self.hidden[0])(x)
         first, second = each[..., 0, :], each[..., 1, :]
-        joined = jnp.concatenate([first * second, first, second], axis=-1)
-        return Mlp(self.actions, self.hidden)(joined)
+        x = jnp.concatenate([first * second, first, second], axis=-1)
+        for width in self.hidden[1:]:
+            x = nn.relu(nn.Dense(width, kernel_init=nn.initializers.he_normal())(x))
+        return x if features else head(self.actions)(x)
 
 
 def critic_network(game: Game, hidden: tuple[int, ...] = (64, 64, 64)) -> Network:
@@ -170,19 +174,14 @@ def _network(holdem: bool, actions: int, hidden: tuple[int, ...], shapes: tuple)
     def apply(params: Params, obs: PyTree) -> Array:
         return module.apply(params, read(obs))
 
-    return Network(init, apply)
+    def last(params: Params, obs: PyTree) -> Array:
+        return module.apply(params, read(obs), features=True)
+
+    return Network(init, apply, last)
 
 
-def targets(
-    q: Critic,
-    strategy: Strategy,
-    params: Params,
-    players: tuple[Params, Params],
-    now: Transition,
-    then: Transition,
-) -> Array:
-    """Expected SARSA's targets f32[B] for the actions taken `now`, with `then` the rows after; `players` are
-    the params that player 0 and player 1 play by."""
+def _next_strategy(strategy: Strategy, players: tuple[Params, Params], then: Transition) -> Array:
+    """What is played f32[B, A] at the decisions `then`; `players` are the params that 0 and 1 play by."""
     second = then.mover == 1
 
     def of_mover(leaf: Array) -> Array:
@@ -190,9 +189,7 @@ def targets(
 
     obs = jax.tree.map(of_mover, then.obs)
     first_plays, second_plays = (strategy(one, obs, then.legal) for one in players)
-    played = jnp.where(second[:, None], second_plays, first_plays)
-    worth = jnp.sum(jnp.where(then.legal, played * q(params, then.obs), 0), axis=-1)
-    return jnp.where(now.last, now.payoff, worth)
+    return jnp.where(then.legal, jnp.where(second[:, None], second_plays, first_plays), 0)
 
 
 def critic_learner(network: Network, strategy: Strategy, fit: CriticFit) -> CriticLearner:
@@ -209,34 +206,60 @@ def critic_learner(network: Network, strategy: Strategy, fit: CriticFit) -> Crit
 
     def init(key: Key) -> CriticState:
         params = network.init(key)
-        return CriticState(params, params, optimizer.init(params))
+        return CriticState(params, optimizer.init(params))
+
+    def pairs(memory: Ring, place: Array, players: tuple[Params, Params]) -> tuple[Transition, PyTree, Array]:
+        """The transitions, what is seen after them, and what is played there (0 after a path's end)."""
+        now = jax.tree.map(lambda leaf: leaf[place], memory.rows)
+        following = (place + 1) % memory.rows.last.shape[0]
+        then = jax.tree.map(lambda leaf: leaf[following], memory.rows)
+        return now, then.obs, jnp.where(now.last[:, None], 0, _next_strategy(strategy, players, then))
+
+    def solved(key: Key, params: Params, memory: Ring, players: tuple[Params, Params]) -> Params:
+        def sums(place: Array, counted: Array) -> tuple[Array, Array, Array]:
+            now, seen, played = pairs(memory, place, players)
+            phi = with_one(network.features(params, now.obs))
+            did = jax.nn.one_hot(now.action, played.shape[1]) * counted[:, None]
+            follows = played[:, :, None] * with_one(network.features(params, seen))[:, None, :]
+            told = did * now.payoff[:, None] / fit.scale
+            return (
+                jnp.einsum("bh,ba,bk->ahk", phi, did, phi),
+                jnp.einsum("ba,bh,bck->ahck", did, phi, follows),
+                jnp.einsum("ba,bh->ah", told, phi),
+            )
+
+        filled = jnp.maximum(memory.filled, 1)
+        gram, after, paid = mean_of(key, filled, fit.rows, sums)
+        solve = factor(gram, fit.ridge)
+        kernel, bias = (params["params"]["head"][name] for name in ("kernel", "bias"))
+        start = jnp.concatenate([kernel, bias[None]]).T
+
+        def sweep(_: Array, now: Array) -> Array:
+            return solve(paid + jnp.einsum("ahck,ck->ah", after, now))
+
+        return moved(params, jax.lax.fori_loop(0, fit.sweeps, sweep, start) - start)
 
     @jax.jit
     def update(
         key: Key, state: CriticState, memory: Ring, players: tuple[Params, Params]
     ) -> tuple[CriticState, Array]:
-        fresh, drawn = jax.random.split(key)
-        state = init(fresh) if fit.restart else state
-        capacity = memory.rows.last.shape[0]
+        before = state.params
 
-        def objective(latest: Params, now: Transition, target: Array) -> Array:
-            taken = jnp.take_along_axis(network.apply(latest, now.obs), now.action[:, None], axis=-1)[:, 0]
+        def objective(params: Params, now: Transition, target: Array) -> Array:
+            taken = jnp.take_along_axis(network.apply(params, now.obs), now.action[:, None], axis=-1)[:, 0]
             return jnp.mean((taken - target / fit.scale) ** 2)
 
         def step(state: CriticState, key: Key) -> tuple[CriticState, Array]:
             place = jax.random.randint(key, (fit.batch,), 0, jnp.maximum(memory.filled, 1))
-            now, then = (
-                jax.tree.map(lambda leaf: leaf[at], memory.rows)  # noqa: B023
-                for at in (place, (place + 1) % capacity)
-            )
-            target = targets(q, strategy, state.params, players, now, then)
-            loss, gradient = jax.value_and_grad(objective)(state.latest, now, target)
-            change, inner = optimizer.update(gradient, state.optimizer, state.latest)
-            latest = optax.apply_updates(state.latest, change)
-            params = jax.tree.map(lambda mean, new: mean + (new - mean) / fit.average, state.params, latest)
-            return CriticState(params, latest, inner), loss
+            now, seen, played = pairs(memory, place, players)
+            target = now.payoff + jnp.sum(played * q(before, seen), axis=-1)
+            loss, gradient = jax.value_and_grad(objective)(state.params, now, target)
+            change, inner = optimizer.update(gradient, state.optimizer, state.params)
+            return CriticState(optax.apply_updates(state.params, change), inner), loss
 
-        state, losses = jax.lax.scan(step, state, jax.random.split(drawn, fit.steps))
+        stepping, solving = jax.random.split(key)
+        state, losses = jax.lax.scan(step, state, jax.random.split(stepping, fit.steps))
+        state = state._replace(params=solved(solving, state.params, memory, players))
         return state, jnp.mean(losses[-max(1, fit.steps // 10) :]) * fit.scale**2
 
     return CriticLearner(init, update, q)

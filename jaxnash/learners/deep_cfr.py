@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -21,10 +21,14 @@ import numpy as np
 import optax
 
 from jaxnash.games.game import Game
+from jaxnash.learners.head import solved
 from jaxnash.learners.reservoir import Reservoir, draw, filled, insert, reservoir, size_in_bytes
 from jaxnash.policies.advantage import Network
 from jaxnash.rollouts.traverse import Samples
+from jaxnash.rollouts.walk import Steps
 from jaxnash.types import Array, Key, Params, PyTree
+
+S = TypeVar("S", Samples, Steps)
 
 
 class Row(NamedTuple):
@@ -33,7 +37,7 @@ class Row(NamedTuple):
     obs: PyTree
     legal: Array  # bool[A]
     target: Array  # f32[A]: sampled regrets, or the strategy that was played
-    iteration: Array  # i32[]: when; its weight in linear CFR
+    weight: Array  # f32[]: what it counts, the iteration (linear CFR) times the sample's own weight
 
 
 class Side(NamedTuple):
@@ -53,6 +57,11 @@ class Fit(NamedTuple):
     clip: float = 1.0  # norm of the gradient
     scale: float = 10.0  # targets are divided by it, and outputs multiplied
     restart: bool = True  # from fresh parameters each time, so that errors are independent
+    head_rows: int = (
+        0  # rows from which the last layer is solved for at the end (`learners.head`); 0: it is not
+    )
+    gram_rows: int = 65536
+    ridge: float = 3e-5
 
 
 def row_of(game: Game, setups: PyTree = None) -> Row:
@@ -60,7 +69,7 @@ def row_of(game: Game, setups: PyTree = None) -> Row:
     step = jax.eval_shape(lambda key: game.observe(game.init(key, setups)), jax.random.key(0))
     obs = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), step.obs)
     each = lambda dtype: jax.ShapeDtypeStruct((game.actions.n,), dtype)  # noqa: E731
-    return Row(obs, each(jnp.bool_), each(jnp.float32), jax.ShapeDtypeStruct((), jnp.int32))
+    return Row(obs, each(jnp.bool_), each(jnp.float32), jax.ShapeDtypeStruct((), jnp.float32))
 
 
 def side_of(
@@ -83,7 +92,7 @@ def memory_bytes(network: Network, row: Row, *, capacity: int, iterations: int, 
     return 2 * ((1 + iterations) * one + size_in_bytes(row, capacity) + size_in_bytes(row, policy_capacity))
 
 
-def ordered(chunks: list[Samples], *, least: int = 4096) -> tuple[Samples, int]:
+def ordered(chunks: list[S], *, least: int = 4096) -> tuple[S, int]:
     """Samples on the host in the order (trajectory, node), filled up to a power of two of rows, and their
     number. What is learned from them does not depend on who took them, or in how many chunks."""
     whole = jax.tree.map(lambda *parts: np.concatenate(parts), *chunks)
@@ -98,8 +107,8 @@ def ordered(chunks: list[Samples], *, least: int = 4096) -> tuple[Samples, int]:
 
 def remember(key: Key, memory: Reservoir, samples: Samples, *, count: int, iteration: int) -> Reservoir:
     """Offer the first `count` samples to a memory (which is used up)."""
-    when = np.full(samples.node.shape, iteration, np.int32)
-    rows = Row(samples.obs, samples.legal, np.where(samples.legal, samples.target, 0), when)
+    weight = np.float32(iteration) * samples.weight
+    rows = Row(samples.obs, samples.legal, np.where(samples.legal, samples.target, 0), weight)
     return insert(key, memory, rows, np.int32(count))
 
 
@@ -112,7 +121,7 @@ def kept(history: PyTree, params: Params, iteration: Array) -> PyTree:
 def fitter(network: Network, fit: Fit, loss: Callable[[Array, Row], Array]) -> Callable[..., Any]:
     """`(key, params, memory, steps) -> (params, mean loss of the last tenth of the steps)`, jitted.
 
-    `loss` is of one output row f32[A] and its `Row`, weighed by the row's iteration over the mean of all.
+    `loss` is of one output row f32[A] and its `Row`, weighed by the row's weight over the mean of all.
     The number of steps is data of the program, so that fits may grow without being compiled again.
     """
     optimizer = optax.chain(optax.clip_by_global_norm(fit.clip), optax.scale_by_adam())
@@ -122,12 +131,12 @@ def fitter(network: Network, fit: Fit, loss: Callable[[Array, Row], Array]) -> C
         fresh, drawn = jax.random.split(key)
         params = network.init(fresh) if fit.restart else params
         used = jnp.arange(memory.number.shape[0]) < filled(memory)
-        mean = jnp.sum(jnp.where(used, memory.rows.iteration, 0).astype(jnp.float32))
+        mean = jnp.sum(jnp.where(used, memory.rows.weight, 0))
         mean = jnp.maximum(mean / jnp.maximum(filled(memory), 1), 1e-6)
 
         def objective(params: Params, rows: Row) -> Array:
             each = jax.vmap(loss)(network.apply(params, rows.obs), rows)
-            return jnp.mean(each * rows.iteration.astype(jnp.float32) / mean)
+            return jnp.mean(each * rows.weight / mean)
 
         def step(i: Array, carry: tuple[Params, Any, Array]) -> tuple[Params, Any, Array]:
             params, state, total = carry
@@ -140,6 +149,10 @@ def fitter(network: Network, fit: Fit, loss: Callable[[Array, Row], Array]) -> C
 
         start = (params, optimizer.init(params), jnp.float32(0))
         params, _, total = jax.lax.fori_loop(0, steps, step, start)
+        if fit.head_rows:
+            each = lambda rows: (rows.weight / mean, rows.target / fit.scale)  # noqa: E731
+            sizes = {"rows": fit.head_rows, "gram_rows": fit.gram_rows, "ridge": fit.ridge}
+            params = solved(drawn, network, params, memory, weigh=each, **sizes)
         return params, total / _last(steps)
 
     return run

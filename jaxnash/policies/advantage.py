@@ -25,6 +25,7 @@ class Network(NamedTuple):
 
     init: Callable[[Key], Params]  # every output is 0, so that all legal actions are alike
     apply: Callable[[Params, PyTree], Array]  # (params, observations [B]) -> f32[B, A]
+    features: Callable[[Params, PyTree], Array]  # (the same) -> f32[B, H], what the last layer reads
 
 
 def regret_matching(advantages: Array, legal: Array) -> Array:
@@ -51,11 +52,11 @@ class Mlp(nn.Module):
     residual: bool = False
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Array, *, features: bool = False) -> Array:
         for width in self.hidden:
             y = nn.relu(nn.Dense(width, kernel_init=nn.initializers.he_normal())(x))
             x = x + y if self.residual and y.shape == x.shape else y
-        return nn.Dense(self.actions, kernel_init=nn.initializers.zeros)(x)
+        return x if features else head(self.actions)(x)
 
 
 class Cards(nn.Module):
@@ -70,7 +71,7 @@ class Cards(nn.Module):
     streets: int
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Array, *, features: bool = False) -> Array:
         layer = partial(nn.Dense, self.width, kernel_init=nn.initializers.he_normal())
         group = SUITS + RANKS + CARDS
         cards = [x[..., i * group : (i + 1) * group] for i in range(self.streets)]
@@ -82,7 +83,20 @@ class Cards(nn.Module):
         both = nn.relu(layer()(jnp.concatenate([cards, bets], axis=-1)))
         for _ in range(2):
             both = nn.relu(layer()(both) + both)
-        return nn.Dense(self.actions, kernel_init=nn.initializers.zeros)(nn.LayerNorm()(both))
+        both = nn.LayerNorm()(both)
+        return both if features else head(self.actions)(both)
+
+
+def head(actions: int) -> nn.Dense:
+    """The last layer, which `learners.head` finds by its name. Outputs begin as 0."""
+    return nn.Dense(actions, kernel_init=nn.initializers.zeros, name="head")
+
+
+def with_head(params: Params, change: Callable[[Array, Array], tuple[Array, Array]]) -> Params:
+    """The params with another kernel f32[H, A] and bias f32[A] of the last layer."""
+    head = params["params"]["head"]
+    kernel, bias = change(head["kernel"], head["bias"])
+    return params | {"params": params["params"] | {"head": {"kernel": kernel, "bias": bias}}}
 
 
 def network_spec(game: Game, *, body: str = "mlp", hidden: tuple[int, ...] = (), head: str) -> PolicySpec:
@@ -126,7 +140,10 @@ def _network(observation: tuple[int, ...], actions: int, body: str, hidden: tupl
     def apply(params: Params, obs: PyTree) -> Array:
         return module.apply(params, read(obs))
 
-    return Network(init, apply)
+    def last(params: Params, obs: PyTree) -> Array:
+        return module.apply(params, read(obs), features=True)
+
+    return Network(init, apply, last)
 
 
 def network(spec: PolicySpec) -> Network:

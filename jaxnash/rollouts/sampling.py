@@ -19,6 +19,7 @@ import jax
 import numpy as np
 
 from jaxnash.rollouts.traverse import Buffer, Samples, Traverser, traverse
+from jaxnash.rollouts.walk import Steps, Walker, other_samples, own_samples, walks
 from jaxnash.types import Array, JaxnashError, Key, Params, PyTree
 
 REPLACEMENTS = 20  # workers that may die before the cause must be something else
@@ -29,48 +30,79 @@ class Taken(NamedTuple):
 
     regrets: list[Samples]
     policies: list[Samples]
+    steps: list[Steps]  # of walks, all decisions, for a critic
     nodes: int  # decisions and ends visited
     rounds: int  # network calls, each on all lanes
+
+
+Take = Callable[[Key, int, Any, Array], Taken]  # (key, player, params, trajectory ids i32[N])
 
 
 class Sampler(NamedTuple):
     """`take(key, player, params, count)` traverses trajectories 0..count-1 of the player."""
 
-    take: Callable[[Key, int, tuple[Params, Params], int], Taken]
+    take: Callable[[Key, int, Any, int], Taken]
     pids: Callable[[], list[int]]  # of the workers, none where this process does the work
     close: Callable[[], None]
 
 
-def take(
-    walker: Traverser, key: Key, player: int, params: tuple[Params, Params], ids: Array, setups: PyTree
-) -> Taken:
-    """Traverse the trajectories `ids` i32[N] in this process."""
-    taken = Taken([], [], 0, 0)
-    if not len(ids):
-        return taken
-    for walk in traverse(walker, key, params, player, ids, setups=setups):
-        host = jax.device_get((walk.regrets, walk.policies, walk.nodes, walk.rounds))
-        regrets, policies = ([_cut(buffer, ids)] for buffer in host[:2])
-        taken = Taken(
-            taken.regrets + regrets,
-            taken.policies + policies,
-            taken.nodes + int(host[2]),
-            taken.rounds + int(host[3]),
-        )
-    return taken
+def traversing(walker: Traverser, setups: PyTree = None) -> Take:
+    """External or robust sampling; `params` are the traverser's and the opponent's networks'."""
+
+    def take(key: Key, player: int, params: tuple[Params, Params], ids: Array) -> Taken:
+        parts = []
+        for walk in traverse(walker, key, params, player, ids, setups=setups) if len(ids) else ():
+            host = jax.device_get((walk.regrets, walk.policies, walk.nodes, walk.rounds))
+            regrets, policies = ([_cut(buffer, ids)] for buffer in host[:2])
+            parts.append(Taken(regrets, policies, [], int(host[2]), int(host[3])))
+        return joined(parts)
+
+    return take
+
+
+def walking(walker: Walker, setups: PyTree = None, *, policies: bool = False, steps: bool = False) -> Take:
+    """Outcome sampling; `params` are the traverser's and the opponent's networks' and the critic's.
+
+    `policies`: keep the opponent's strategies, for an average policy network. `steps`: keep all decisions.
+    """
+
+    def take(key: Key, player: int, params: tuple[Params, Params, Params], ids: Array) -> Taken:
+        parts = []
+        for walked in walks(walker, key, params[:2], params[2], player, ids, setups=setups):
+            others = [other_samples(walked, player)] if policies else []
+            kept = [walked] if steps else []
+            nodes = len(walked.node) + int(walked.last.sum())
+            parts.append(
+                Taken([own_samples(walked, player)], others, kept, nodes, int(walked.node.max()) + 1)
+            )
+        return joined(parts)
+
+    return take
+
+
+def joined(parts: list[Taken]) -> Taken:
+    """What several traversals brought together."""
+    return Taken(
+        [chunk for part in parts for chunk in part.regrets],
+        [chunk for part in parts for chunk in part.policies],
+        [chunk for part in parts for chunk in part.steps],
+        sum(part.nodes for part in parts),
+        sum(part.rounds for part in parts),
+    )
 
 
 def _cut(buffer: Buffer, ids: Array) -> Samples:
     rows = jax.tree.map(lambda leaf: leaf[int(buffer.first) : int(buffer.filled)], buffer.rows)
-    return rows._replace(trajectory=np.asarray(ids)[rows.trajectory])
+    weight = np.ones(len(rows.node), np.float32)
+    return rows._replace(trajectory=np.asarray(ids)[rows.trajectory], weight=weight)
 
 
-def here(build: Callable[[], tuple[Traverser, PyTree]]) -> Sampler:
-    """A sampler in this process. `build` makes the traverser and the setup of all trajectories."""
-    walker, setups = build()
+def here(build: Callable[[], Take]) -> Sampler:
+    """A sampler in this process, which does what `build` makes."""
+    take = build()
 
-    def run(key: Key, player: int, params: tuple[Params, Params], count: int) -> Taken:
-        return take(walker, key, player, params, np.arange(count, dtype=np.int32), setups)
+    def run(key: Key, player: int, params: Any, count: int) -> Taken:
+        return take(key, player, params, np.arange(count, dtype=np.int32))
 
     return Sampler(run, list, lambda: None)
 
@@ -80,7 +112,7 @@ class _Worker(NamedTuple):
     pipe: Any
 
 
-def workers(build: Callable[[], tuple[Traverser, PyTree]], number: int) -> Sampler:
+def workers(build: Callable[[], Take], number: int) -> Sampler:
     """A sampler of `number` processes; `build` is pickled and called in each of them.
 
     Each may use its share of the cores. A worker that dies is replaced and its trajectories are traversed
@@ -119,7 +151,7 @@ def workers(build: Callable[[], tuple[Traverser, PyTree]], number: int) -> Sampl
                 raise RuntimeError(f"a worker failed:\n{answer}")
             return answer
 
-    def run(key: Key, player: int, params: tuple[Params, Params], count: int) -> Taken:
+    def run(key: Key, player: int, params: Any, count: int) -> Taken:
         while len(team) < number:
             team.append(hire())
         data = (np.asarray(jax.random.key_data(key)), player, jax.device_get(params))
@@ -132,12 +164,7 @@ def workers(build: Callable[[], tuple[Traverser, PyTree]], number: int) -> Sampl
         except BaseException:
             close()  # answers that nobody has read would be taken for the next ones
             raise
-        return Taken(
-            [chunk for part in parts for chunk in part.regrets],
-            [chunk for part in parts for chunk in part.policies],
-            sum(part.nodes for part in parts),
-            sum(part.rounds for part in parts),
-        )
+        return joined(parts)
 
     def close() -> None:
         for worker in team:
@@ -170,7 +197,7 @@ def _threads(number: int) -> Iterator[None]:
             os.environ["NPROC"] = before
 
 
-def _serve(pipe: Any, build: Callable[[], tuple[Traverser, PyTree]]) -> None:
+def _serve(pipe: Any, build: Callable[[], Take]) -> None:
     """A worker's life: it ends when its pipe does, or its parent."""
     import signal
     import traceback
@@ -178,15 +205,15 @@ def _serve(pipe: Any, build: Callable[[], tuple[Traverser, PyTree]]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     Thread(target=_end_with_parent, daemon=True).start()
-    built = None
+    take: Take | None = None
     while True:
         try:
             key, player, params, ids = pickle.loads(pipe.recv_bytes())
         except (EOFError, OSError):
             return
         try:
-            walker, setups = built = built or build()
-            answer: Any = take(walker, jax.random.wrap_key_data(key), player, params, ids, setups)
+            take = take or build()
+            answer: Any = take(jax.random.wrap_key_data(key), player, params, ids)
         except Exception:
             answer = traceback.format_exc()
         try:

@@ -33,6 +33,7 @@ class Samples(NamedTuple):
     target: Array  # f32[M, A]: sampled regrets of the traverser's, or the strategy played at the opponent's
     trajectory: Array  # i32[M], its place among the trajectories that `traverse` was given
     node: Array  # i32[M]
+    weight: PyTree = ()  # f32[M], what each counts; () where all count alike, as they do here
 
 
 class Frame(NamedTuple):

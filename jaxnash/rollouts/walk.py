@@ -23,9 +23,9 @@ reach of chance and the opponent and `r` that of the traverser's own sampling. C
 
 where `e` is the reach of even draws, which depends on the infoset only. A least-squares fit to the samples of
 all iterations then gives e(I) sum_t t sum_h c(h) E[regret] over e(I) sum_t t sum_h c(h), which are linear
-counterfactual regrets, up to a positive factor of each infoset. DREAM weighs so (by its authors' code: iteration over sample
-reach times numbers of actions). Even draws (epsilon 1) are the same in all iterations and weigh 1, which is
-why ESCHER needs no weights.
+counterfactual regrets, up to a positive factor of each infoset. DREAM weighs so (its authors' code divides the
+iteration by the product of sampling probabilities and numbers of actions). Even draws (epsilon 1) are the
+same in all iterations and weigh 1, which is why ESCHER needs no weights.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnash.games.game import Game
-from jaxnash.rollouts.traverse import Strategy, _draw, _roots
+from jaxnash.rollouts.traverse import Samples, Strategy, _draw, _roots
 from jaxnash.types import Array, Key, Params, PyTree
 
 Critic = Callable[[Params, PyTree], Array]  # (params, both players' observations [B, 2, ...]) -> f32[B, A]
@@ -80,17 +80,6 @@ class Steps(NamedTuple):
     last: Array  # bool[M]: it did
     trajectory: Array  # i32[M]
     node: Array  # i32[M]
-
-
-class Weighed(NamedTuple):
-    """`rollouts.traverse.Samples` with a weight each."""
-
-    obs: PyTree  # [M, ...], the mover's
-    legal: Array  # bool[M, A]
-    target: Array  # f32[M, A]
-    trajectory: Array  # i32[M]
-    node: Array  # i32[M]
-    weight: Array  # f32[M]
 
 
 class Walker(NamedTuple):
@@ -262,19 +251,19 @@ def _in_order(walked: Walked) -> Steps:
     return jax.tree.map(lambda leaf: leaf[node, lane], walked.steps)
 
 
-def own_samples(steps: Steps, player: int) -> Weighed:
+def own_samples(steps: Steps, player: int) -> Samples:
     """The traverser's decisions and regrets, for its advantage network."""
     return _samples(steps, steps.mover == player, steps.target)
 
 
-def other_samples(steps: Steps, player: int) -> Weighed:
+def other_samples(steps: Steps, player: int) -> Samples:
     """The opponent's decisions and strategies, for its average policy network: a path comes to them with the
     opponent's own reach times the traverser's sampling reach, which the same weight takes out again."""
     return _samples(steps, steps.mover != player, steps.strategy)
 
 
-def _samples(steps: Steps, which: Array, target: Array) -> Weighed:
+def _samples(steps: Steps, which: Array, target: Array) -> Samples:
     rows = np.flatnonzero(which)
     obs = jax.tree.map(lambda leaf: leaf[rows, steps.mover[rows]], steps.obs)
     rest = (leaf[rows] for leaf in (steps.legal, target, steps.trajectory, steps.node, steps.weight))
-    return Weighed(obs, *rest)
+    return Samples(obs, *rest)

@@ -15,6 +15,16 @@ from jaxnash.cfr.flop_holdem import FlopExploitability, exploitability
 from jaxnash.games import goofspiel, kuhn, leduc, liars_dice
 from jaxnash.games.game import Game, TreeGame, sampled
 from jaxnash.games.holdem import holdem, holdem_setup
+from jaxnash.learners.critic import (
+    CriticFit,
+    CriticLearner,
+    critic_learner,
+    critic_network,
+    extend,
+    ring,
+    ring_bytes,
+    transition_of,
+)
 from jaxnash.learners.deep_cfr import (
     Fit,
     Learner,
@@ -30,11 +40,13 @@ from jaxnash.learners.deep_cfr import (
 from jaxnash.learners.exact import Infosets, average_policy, infosets, policy_of
 from jaxnash.learners.reservoir import reservoir, size_in_bytes
 from jaxnash.policies.advantage import Network, network, network_spec, regret_matching, softmax
-from jaxnash.rollouts.sampling import Sampler, here, timed
-from jaxnash.rollouts.traverse import Traverser, traverser
-from jaxnash.runs.deep_cfr_knobs import Knobs, explored
+from jaxnash.rollouts.sampling import Sampler, Take, here, timed, traversing, walking
+from jaxnash.rollouts.traverse import traverser
+from jaxnash.rollouts.walk import critic_regrets, sampled_regrets
+from jaxnash.rollouts.walk import walker as outcome_walker
+from jaxnash.runs.deep_cfr_knobs import CRITICS, Knobs, explored, outcome
 from jaxnash.runs.named import made
-from jaxnash.types import Array, JaxnashError, Params, PolicySpec, PyTree
+from jaxnash.types import Array, JaxnashError, Key, Params, PolicySpec, PyTree
 
 TREES: dict[str, Callable[..., TreeGame]] = {
     "kuhn": kuhn,
@@ -66,6 +78,9 @@ class Plan(NamedTuple):
     lanes: int
     explore: int | None
     policies: bool
+    walks: str  # "" for traversals, else "plain", "dream" or "escher"
+    epsilon: float
+    critic_hidden: tuple[int, ...]
 
 
 def played(name: str, bet_sizes: tuple[float, ...] = ()) -> Played:
@@ -107,20 +122,39 @@ def _softmax(apply: Callable[..., Array], params: Params, obs: PyTree, legal: Ar
     return softmax(apply(params, obs), legal)
 
 
-def build(plan: Plan) -> tuple[Traverser, PyTree]:
-    """The traverser of a plan, and the setup of its hands."""
+def build(plan: Plan) -> Take:
+    """What takes the samples of a plan."""
     what = played(plan.game, plan.bet_sizes)
     strategy = advantage_strategy(network(plan.spec))
-    walker = traverser(
+    if not plan.walks:
+        walker = traverser(
+            what.game,
+            strategy,
+            lanes=plan.lanes,
+            capacity=max(SCRATCH, 4 * plan.lanes),
+            depth=what.depth,
+            explore=plan.explore,
+            policies=plan.policies,
+        )
+        return traversing(walker, what.setups)
+    critic = None if plan.walks == "plain" else critic_of(plan, what).q
+    outcomes = outcome_walker(
         what.game,
         strategy,
+        critic,
         lanes=plan.lanes,
-        capacity=max(SCRATCH, 4 * plan.lanes),
-        depth=what.depth,
-        explore=plan.explore,
-        policies=plan.policies,
+        length=2 * what.depth,
+        epsilon=1.0 if plan.walks == "escher" else plan.epsilon,
+        regrets=critic_regrets if plan.walks == "escher" else sampled_regrets,
     )
-    return walker, what.setups
+    return walking(outcomes, what.setups, policies=plan.policies, steps=critic is not None)
+
+
+def critic_of(plan: Plan, what: Played, **fit: Any) -> CriticLearner:
+    """The critic of a plan, of paths with `2 * what.depth` decisions at the most."""
+    net = critic_network(what.game, plan.critic_hidden)
+    knobs = CriticFit(sweeps=2 * what.depth, **fit)
+    return critic_learner(net, advantage_strategy(network(plan.spec)), knobs)
 
 
 class Parts(NamedTuple):
@@ -130,13 +164,22 @@ class Parts(NamedTuple):
     net: Network
     learner: Learner
     plan: Plan
+    critic: CriticLearner | None
 
 
 def parts_of(knobs: Knobs) -> Parts:
     """The game, network, learner and traversal that the knobs name."""
     what = played(knobs.game, knobs.bet_sizes)
     spec = network_spec(what.game, body=knobs.network, hidden=knobs.hidden, head="regret-matching")
-    fit = Fit(knobs.batch_size, knobs.learning_rate, knobs.clip, knobs.scale, knobs.restart)
+    fit = Fit(
+        knobs.batch_size,
+        knobs.learning_rate,
+        knobs.clip,
+        knobs.scale,
+        knobs.restart,
+        knobs.head_rows,
+        knobs.gram_rows,
+    )
     policy = Fit(knobs.batch_size, knobs.policy_learning_rate, knobs.clip, 1.0, True)
     plan = Plan(
         knobs.game,
@@ -145,9 +188,16 @@ def parts_of(knobs: Knobs) -> Parts:
         knobs.lanes,
         explored(knobs.traversal),
         knobs.algorithm == "deep-cfr",
+        (knobs.algorithm if knobs.algorithm in CRITICS else "plain") if outcome(knobs) else "",
+        knobs.epsilon,
+        knobs.critic_hidden,
     )
+    critic = None
+    if knobs.algorithm in CRITICS:
+        sizes = {"steps": knobs.critic_steps, "batch": knobs.batch_size, "rows": knobs.critic_rows}
+        critic = critic_of(plan, what, scale=knobs.scale, **sizes)
     net = network(spec)
-    return Parts(what, net, learner(net, fit, policy), plan)
+    return Parts(what, net, learner(net, fit, policy), plan, critic)
 
 
 class State(NamedTuple):
@@ -156,6 +206,7 @@ class State(NamedTuple):
     sides: tuple[Side, Side]
     iteration: Array  # i32[], iterations done
     counts: Array  # u32[4, 2] on the host: nodes, samples, gradient steps, trajectories; low word first
+    critic: Any = ()  # dream, escher: the critic and the transitions it learns from
 
 
 def start(knobs: Knobs, parts: Parts) -> State:
@@ -164,7 +215,11 @@ def start(knobs: Knobs, parts: Parts) -> State:
     sizes = sizes_of(knobs)
     key = jax.random.key(knobs.seed)
     sides = tuple(side_of(jax.random.fold_in(key, p), parts.net, row, **sizes) for p in (0, 1))
-    return State((sides[0], sides[1]), np.int32(0), np.zeros((4, 2), np.uint32))
+    critic: Any = ()
+    if parts.critic is not None:
+        transitions = ring(transition_of(parts.what.game, parts.what.setups), knobs.critic_memory)
+        critic = parts.critic.init(jax.random.fold_in(key, 3)), transitions
+    return State((sides[0], sides[1]), np.int32(0), np.zeros((4, 2), np.uint32), critic)
 
 
 def counts_of(state: State) -> np.ndarray:
@@ -179,8 +234,8 @@ def steps_of(knobs: Knobs, iteration: int) -> int:
 
 
 def sizes_of(knobs: Knobs) -> dict[str, int]:
-    """What is remembered: regrets, past networks (sd-cfr), strategies (deep-cfr)."""
-    single = knobs.algorithm == "sd-cfr"
+    """What is remembered: regrets, past networks (all but deep-cfr), strategies (deep-cfr)."""
+    single = knobs.algorithm != "deep-cfr"
     return {
         "capacity": knobs.memory,
         "iterations": knobs.iterations if single else 0,
@@ -197,16 +252,25 @@ def iterate(
     iteration, player), so an iteration that is done again comes out the same.
     """
     t = int(state.iteration) + 1
-    sides, counts = list(state.sides), counts_of(state)
+    sides, counts, critic = list(state.sides), counts_of(state), state.critic
     seconds, losses = {"traverse": 0.0, "remember": 0.0, "fit": 0.0}, []
     for player in (0, 1):
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(knobs.seed), t), player)
         own, other = sides[player], sides[1 - player]
         clock = time.perf_counter()
-        taken = sampler.take(
-            jax.random.fold_in(key, 0), player, (own.params, other.params), knobs.trajectories
-        )
+        networks: tuple[Params, ...] = (own.params, other.params)
+        if parts.plan.walks:
+            critic, judge = judged(
+                parts, critic, jax.random.fold_in(key, 4), (sides[0].params, sides[1].params)
+            )
+            networks = (*networks, judge)
+            seconds["critic"] = seconds.get("critic", 0.0) + (now := time.perf_counter()) - clock
+            clock = now
+        taken = sampler.take(jax.random.fold_in(key, 0), player, networks, knobs.trajectories)
         seconds["traverse"] += (now := time.perf_counter()) - clock
+        if critic:
+            walked, met = ordered(taken.steps)
+            critic = critic[0], extend(critic[1], walked, count=met)
 
         samples, count = ordered(taken.regrets)
         memory = remember(jax.random.fold_in(key, 1), own.memory, samples, count=count, iteration=t)
@@ -215,7 +279,7 @@ def iterate(
             kept_key = jax.random.fold_in(key, 2)
             policies = remember(kept_key, other.policies, played_by_other, count=met, iteration=t)
             sides[1 - player] = other._replace(policies=policies)
-        history = kept(own.history, own.params, np.int32(t)) if knobs.algorithm == "sd-cfr" else own.history
+        history = kept(own.history, own.params, np.int32(t)) if knobs.algorithm != "deep-cfr" else own.history
         jax.block_until_ready(memory.seen)
         seconds["remember"] += (clock := time.perf_counter()) - now
 
@@ -227,7 +291,7 @@ def iterate(
         seconds["fit"] += time.perf_counter() - clock
         counts += (taken.nodes, count, steps, knobs.trajectories)
     words = np.stack([counts & 0xFFFFFFFF, counts >> 32], axis=1).astype(np.uint32)
-    state = State((sides[0], sides[1]), np.int32(t), words)
+    state = State((sides[0], sides[1]), np.int32(t), words, critic)
     nodes, remembered, steps, trajectories = counts.tolist()
     figures = {
         "iteration": t,
@@ -240,6 +304,19 @@ def iterate(
         "memory_fill": [min(1.0, int(side.memory.seen) / knobs.memory) for side in sides],
     }
     return state, figures, seconds
+
+
+def judged(
+    parts: Parts, critic: Any, key: Key, players: tuple[Params, Params]
+) -> tuple[Any, Params | tuple[()]]:
+    """The critic fitted to the players of now, and its params; before the first walk it knows nothing."""
+    if not critic or parts.critic is None:
+        return critic, ()
+    state, transitions = critic
+    if int(transitions.filled):
+        state, _ = parts.critic.update(key, state, transitions, players)
+        jax.block_until_ready(state.params)
+    return (state, transitions), state.params
 
 
 def average_networks(knobs: Knobs, parts: Parts, state: State) -> tuple[tuple[Params, Params], float]:
@@ -313,6 +390,8 @@ def predicted_bytes(knobs: Knobs, parts: Parts) -> int:
     """Bytes of memories, past networks and the traversers' buffers."""
     row = row_of(parts.what.game, parts.what.setups)
     held = memory_bytes(parts.net, row, **sizes_of(knobs))
+    if parts.critic is not None:
+        held += ring_bytes(transition_of(parts.what.game, parts.what.setups), knobs.critic_memory)
     each = size_in_bytes(row, max(SCRATCH, 4 * knobs.lanes)) * (2 if parts.plan.policies else 1)
     return held + each * knobs.workers
 
@@ -321,12 +400,13 @@ def probe(knobs: Knobs, parts: Parts, state: State) -> Forecast:
     """Measure a few traversals and gradient steps, and predict an iteration; nothing is kept."""
     sampler = here(partial(build, parts.plan))
     params = (state.sides[0].params, state.sides[1].params)
+    networks = (*params, state.critic[0].params if state.critic else ()) if parts.plan.walks else params
     count = min(knobs.trajectories, 4 * knobs.lanes)
     key = jax.random.key(0)
     nodes, traverse_seconds = 0, 0.0
     for player in (0, 1):
-        sampler.take(key, player, params, count)  # compiles
-        taken, seconds = timed(sampler, key, player, params, count)
+        sampler.take(key, player, networks, count)  # compiles
+        taken, seconds = timed(sampler, key, player, networks, count)
         nodes += taken.nodes
         traverse_seconds += seconds
     share = knobs.trajectories / count

@@ -22,16 +22,28 @@ class Knobs:
     decide nothing: "leduc(suits=0)" hides them from the networks, as hold'em's are relabelled."""
     bet_sizes: tuple[float, ...] = ()
     """Of hunl: bets and raises as fractions of the pot; all-in is always allowed."""
-    algorithm: Literal["sd-cfr", "deep-cfr"] = "sd-cfr"
-    """sd-cfr keeps all past networks and averages them exactly, deep-cfr fits a network to the average."""
+    algorithm: Literal["sd-cfr", "deep-cfr", "dream", "escher"] = "sd-cfr"
+    """sd-cfr keeps all past networks and averages them exactly, deep-cfr fits a network to the average; dream
+    and escher average as sd-cfr does, walk single paths and learn what actions are worth at a history (a
+    critic): dream as the baseline of its regrets, escher as the regrets themselves."""
     traversal: str = "external"
-    """external, or robust:k (k actions of each decision)."""
+    """external; robust:k (k actions of each decision); outcome (one path: always so for dream and escher)."""
     iterations: int = 700
     """Iterations in all; each updates one player, then the other."""
     trajectories: int = 414
     """Traversals of each player an iteration."""
     workers: int = 1
     """Processes that traverse; 1: this one. No result depends on it."""
+    epsilon: float = 0.5
+    """outcome: how often the traverser draws evenly instead of by its strategy (escher: always)."""
+    critic_memory: int = 400_000
+    """dream, escher: transitions that the critic learns from, the latest ones."""
+    critic_steps: int = 500
+    """dream, escher: gradient steps of the critic before each player's walks."""
+    critic_rows: int = 65_536
+    """dream, escher: transitions from which the critic's last layer is solved for."""
+    critic_hidden: tuple[int, ...] = (64, 64, 64)
+    """dream, escher: widths of the critic: of what it makes of each player's observation, then of its layers."""
     lanes: int = 256
     """Traversals at once in each process, so rows of each network call."""
     batch_size: int = 256
@@ -46,6 +58,11 @@ class Knobs:
     """Norm of the gradient."""
     restart: bool = True
     """Fit each network from fresh parameters."""
+    head_rows: int = 0
+    """Remembered decisions from which each network's last layer is solved for after the gradient steps, by
+    least squares; 0: it is not."""
+    gram_rows: int = 32768
+    """Of those, so many make the matrix of the least squares."""
     scale: float = 10.0
     """Chips that count as 1 for the networks."""
     memory: int = 2_000_000
@@ -79,7 +96,7 @@ class Knobs:
 
 
 PRESETS: dict[str, Knobs] = {
-    "leduc": Knobs(hidden=(64, 64)),
+    "leduc": Knobs(hidden=(192,), steps=300, least_steps=300, head_rows=10_000_000),
     "kuhn-ci": Knobs(
         preset="kuhn-ci",
         game="kuhn",
@@ -183,6 +200,7 @@ def checked(knobs: Knobs) -> Knobs:
         "least_steps": 1,
     }
     least |= {"memory": 1, "policy_steps": 1, "checkpoint_every": 1, "keep": 1, "evaluate_every": 0}
+    least |= {"head_rows": 0, "gram_rows": 1, "critic_memory": 1, "critic_steps": 1, "critic_rows": 1}
     for name, low in least.items():
         if getattr(knobs, name) < low:
             raise JaxnashError(f"--{name.replace('_', '-')} is {getattr(knobs, name)}: pass at least {low}")
@@ -201,15 +219,27 @@ def checked(knobs: Knobs) -> Knobs:
     if knobs.at is not None and not knobs.resume:
         raise JaxnashError("--at names a checkpoint to continue from: pass --resume too")
     explored(knobs.traversal)
+    if outcome(knobs) and not 0 < knobs.epsilon <= 1:
+        raise JaxnashError(f"--epsilon is {knobs.epsilon}: pass a number above 0, at most 1")
+    if knobs.algorithm in CRITICS and knobs.traversal.startswith("robust"):
+        raise JaxnashError(f"--algorithm {knobs.algorithm} walks single paths: leave --traversal out")
     return knobs
+
+
+CRITICS = ("dream", "escher")
+
+
+def outcome(knobs: Knobs) -> bool:
+    """Whether single paths are walked."""
+    return knobs.algorithm in CRITICS or knobs.traversal == "outcome"
 
 
 def explored(traversal: str) -> int | None:
     """How many actions of a decision are tried: None for all. `JaxnashError` for another word."""
     found = re.fullmatch(r"robust:([1-9]\d*)", traversal)
-    if traversal != "external" and found is None:
+    if traversal not in ("external", "outcome") and found is None:
         raise JaxnashError(
-            f"--traversal {traversal!r} is unknown: pass external, or robust:k such as robust:3"
+            f"--traversal {traversal!r} is unknown: pass external, outcome, or robust:k such as robust:3"
         )
     return int(found[1]) if found else None
 

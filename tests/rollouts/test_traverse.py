@@ -17,7 +17,7 @@ from jaxnash.games.kuhn import kuhn
 from jaxnash.games.leduc import leduc
 from jaxnash.learners.deep_cfr import ordered
 from jaxnash.policies.advantage import network, network_spec, regret_matching
-from jaxnash.rollouts.sampling import Taken, take
+from jaxnash.rollouts.sampling import Taken, traversing
 from jaxnash.rollouts.traverse import Samples, _draw, traverser
 from tests.cfr.test_mccfr import expected_gains, exploitability
 from tests.reference.traverse_twin import Decision, twin
@@ -74,7 +74,7 @@ def walker(name: str, **options):
 def taken(name: str, ids, player: int = 0, **options) -> Taken:
     one = case(name)
     sides = one.params if player == 0 else one.params[::-1]
-    return take(walker(name, **options), one.key, player, sides, np.asarray(ids, np.int32), one.setups)
+    return traversing(walker(name, **options), one.setups)(one.key, player, sides, np.asarray(ids, np.int32))
 
 
 def rows_of(what: Taken) -> dict[tuple[str, int, int], tuple[bytes, ...]]:
@@ -202,13 +202,13 @@ def test_the_number_of_lanes_shows_in_rounding_only(lanes):
 
 
 def test_no_trajectories():
-    assert taken("kuhn", []) == Taken([], [], 0, 0)
+    assert taken("kuhn", []) == Taken([], [], [], 0, 0)
 
 
 def test_other_keys_are_other_hands():
     one = case("kuhn")
     first, again, other = (
-        rows_of(take(walker("kuhn"), jax.random.key(seed), 0, one.params, np.int32(IDS), None))
+        rows_of(traversing(walker("kuhn"))(jax.random.key(seed), 0, one.params, np.int32(IDS)))
         for seed in (11, 11, 12)
     )
     assert first == again != other
@@ -219,9 +219,8 @@ def test_other_keys_are_other_hands():
 def test_hands_that_are_over_at_the_deal():
     """A stack within the small blind: each trajectory is the one node of its end."""
     one = case("flop")
-    what = take(
-        walker("flop"), one.key, 0, one.params, np.arange(30, dtype=np.int32), holdem_setup("flop", stacks=50)
-    )
+    take = traversing(walker("flop"), holdem_setup("flop", stacks=50))
+    what = take(one.key, 0, one.params, np.arange(30, dtype=np.int32))
     assert (what.nodes, sum(len(chunk.node) for chunk in what.regrets)) == (30, 0)
 
 
@@ -347,7 +346,7 @@ def linear_cfr(seed: int, iterations: int, trajectories: int) -> float:
                 reach = np.prod([policy[before, action] for before, action in where.sequences[row]])
                 total[row] += t * reach * policy[row]
             side = (where.obs, regrets)
-            what = take(walk, jax.random.fold_in(key, 2 * t + player), player, (side, side), ids, None)
+            what = traversing(walk)(jax.random.fold_in(key, 2 * t + player), player, (side, side), ids)
             for chunk in what.regrets:
                 np.add.at(regrets, infoset_of(chunk.obs), t * chunk.target / trajectories)
     return exploitability(where.tree, total / total.sum(1, keepdims=True))
