@@ -10,6 +10,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import tyro
@@ -43,6 +44,7 @@ from jaxnash.runs.deep_cfr import (
     start,
 )
 from jaxnash.runs.deep_cfr_knobs import Knobs, checked, config_of, from_arguments
+from jaxnash.runs.deep_cfr_rivals import agent, earned, local
 from jaxnash.runs.directory import run_directory
 from jaxnash.runs.files import TIMING, now
 from jaxnash.runs.run import append_jsonl, logger, open_run, read_jsonl, update_summary, write_json
@@ -153,14 +155,9 @@ def train(
             clock = time.perf_counter()
             state, row, seconds = iterate(knobs, parts, sampler, state)
             t += 1
-            if table is not None and (measured(knobs, t) or enough(knobs, state)):
+            if measured(knobs, t, table) or (table is not None and enough(knobs, state)):
                 before = time.perf_counter()
-                policy, loss = exact_policy(knobs, parts, table, state)
-                row |= {
-                    "policy_loss": loss,
-                    "exploitability": exploitability(table.tree, policy),
-                    "exploitability_kind": "exact",
-                }
+                row |= measurement(knobs, parts, state, table)
                 seconds["measure"] = time.perf_counter() - before
             if t % knobs.checkpoint_every == 0:
                 before = time.perf_counter()
@@ -185,9 +182,28 @@ def train(
         stop.leave(t, say=console.print)
 
 
-def measured(knobs: Knobs, iteration: int) -> bool:
-    last = iteration == knobs.iterations
-    return last or (knobs.evaluate_every > 0 and iteration % knobs.evaluate_every == 0)
+def measured(knobs: Knobs, iteration: int, table: Infosets | None) -> bool:
+    """Every so many iterations and after the last, which a game that takes long to measure is spared with 0."""
+    if iteration == knobs.iterations:
+        return table is not None or knobs.evaluate_every > 0
+    return knobs.evaluate_every > 0 and iteration % knobs.evaluate_every == 0
+
+
+def measurement(knobs: Knobs, parts: Parts, state: State, table: Infosets | None) -> dict[str, Any]:
+    """How exploitable the average policy is, exactly or bounded from below, and what it earns from others."""
+    row: dict[str, Any] = {}
+    if table is not None:
+        policy, loss = exact_policy(knobs, parts, table, state)
+        row |= {"policy_loss": loss, "exploitability": exploitability(table.tree, policy)}
+        row |= {"exploitability_kind": "exact"}
+    elif knobs.lbr_pairs:
+        key = jax.random.fold_in(jax.random.key(knobs.seed), int(state.iteration))
+        found = local(knobs, parts, key, agent(knobs, parts, state), pairs=knobs.lbr_pairs)
+        row |= {"exploitability": found.mean, "exploitability_kind": found.kind}
+        row |= {"exploitability_interval": [found.low, found.high]}
+    if knobs.match_pairs:
+        row |= {"chips_per_hand": earned(knobs, parts, state, pairs=knobs.match_pairs)}
+    return row
 
 
 def enough(knobs: Knobs, state: State) -> bool:

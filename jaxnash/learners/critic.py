@@ -7,12 +7,12 @@ what is played at the next decision does, and that is known. With `sigma` the st
     y = sum_a sigma(a) q(next decision, a)       otherwise, whoever's decision that is
 
 (expected SARSA: van Seijen et al., "A Theoretical and Empirical Analysis of Expected Sarsa", 2009, equation
-6; DREAM's baseline is learned so: Steinberger, Lerer and Brown 2020). Nothing depends on what was sampled with,
-so there are no importance weights. Gradient steps towards `y` move the layers below; then the last layer
-is solved for by repeated least squares (fitted evaluation: Le, Voloshin and Yue, "Batch Policy Learning
-under Constraints", 2019, algorithm 3), as many times as a path has decisions, so payoffs reach the root and the
-critic is of the strategies of now however few steps there were. Everything is from player 0's side, so both
-players share a critic and all transitions.
+6; DREAM's baseline is learned so: Steinberger, Lerer and Brown 2020). Nothing depends on what was sampled
+with, so there are no importance weights. Gradient steps towards `y` move the layers below; then the last
+layer is solved for by repeated least squares (fitted evaluation: Le, Voloshin and Yue, "Batch Policy
+Learning under Constraints", 2019, algorithm 3), as many times as a path has decisions, so payoffs reach the
+root and the critic is of the strategies of now however few steps there were. Everything is from player 0's
+side, so both players share a critic and all transitions.
 
     memory = extend(memory, steps, count=count)                     # after each walk
     state, loss = learner.update(key, state, memory, (params of player 0, of player 1))

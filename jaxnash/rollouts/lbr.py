@@ -297,7 +297,7 @@ def parts(game: Game, strategy: Strategy, boards: int, bets_from: int) -> Respon
         return walk._replace(state=state, worst=jnp.maximum(walk.worst, jnp.max(worst))), values
 
     def weighed(deck: Deck, deals: Deals, walk: Walk) -> Array:
-        """How likely network and hand are, f32[L, T, 1326], given the actions and the cards that are known."""
+        """How likely network and hand are, f32[L, T, 1326], given the actions and the known cards."""
         shown = jnp.arange(5) < _shown(walk.state.street)[:, None]
         known = jnp.concatenate([deals.own[walk.hand], jnp.where(shown, deals.board[walk.hand], -1)], axis=1)
         clash = jnp.any(deck.holes[None, :, :, None] == known[:, None, None], axis=(2, 3))
@@ -339,8 +339,8 @@ def parts(game: Game, strategy: Strategy, boards: int, bets_from: int) -> Respon
 
 def winning(deck: Deck, own: Array, board: Array, key: Key, *, shown: int, final: int, boards: int) -> Array:
     """The chance f32[1326] that `own` i32[2] beats each hand at a showdown, a tie being half, when the first
-    `shown` cards of `board` i32[5] are known and `final` will be. Exact with up to one card to come, else over
-    `boards` random ones. What shares a card with those known is meaningless."""
+    `shown` cards of `board` i32[5] are known and `final` will be. Exact with one card to come at most, else
+    by `boards` random ones. What shares a card with those known is meaningless."""
     known = jnp.concatenate([own, board[:shown]])
     free = jnp.all(jnp.arange(52)[:, None] != known, axis=1)
     if final - shown == 0:

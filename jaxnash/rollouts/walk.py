@@ -23,8 +23,8 @@ reach of chance and the opponent and `r` that of the traverser's own sampling. C
 
 where `e` is the reach of even draws, which depends on the infoset only. A least-squares fit to the samples of
 all iterations then gives e(I) sum_t t sum_h c(h) E[regret] over e(I) sum_t t sum_h c(h), which are linear
-counterfactual regrets, up to a positive factor of each infoset. DREAM weighs so (its authors' code divides the
-iteration by the product of sampling probabilities and numbers of actions). Even draws (epsilon 1) are the
+counterfactual regrets, up to a positive factor of each infoset. DREAM weighs so (its authors' code divides
+the iteration by the product of sampling probabilities and numbers of actions). Even draws (epsilon 1) are the
 same in all iterations and weigh 1, which is why ESCHER needs no weights.
 """
 

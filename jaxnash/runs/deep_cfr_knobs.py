@@ -43,7 +43,7 @@ class Knobs:
     critic_rows: int = 65_536
     """dream, escher: transitions from which the critic's last layer is solved for."""
     critic_hidden: tuple[int, ...] = (64, 64, 64)
-    """dream, escher: widths of the critic: of what it makes of each player's observation, then of its layers."""
+    """dream, escher: widths of what the critic makes of each player's observation, then of its layers."""
     lanes: int = 256
     """Traversals at once in each process, so rows of each network call."""
     batch_size: int = 256
@@ -77,6 +77,11 @@ class Knobs:
     """deep-cfr: Adam's, for the average policy network."""
     evaluate_every: int = 100
     """Iterations between measurements of exploitability."""
+    match_pairs: int = 2000
+    """Pairs of hands then played against random, always-call and the run's own average of half as many
+    iterations; 0: none."""
+    lbr_pairs: int = 200
+    """Of hold'em, pairs of hands then played by a local best response, a lower bound on exploitability; 0: none."""
     checkpoint_every: int = 100
     """Iterations between checkpoints."""
     keep: int = 2
@@ -109,6 +114,7 @@ PRESETS: dict[str, Knobs] = {
         scale=2.0,
         hidden=(32, 32),
         evaluate_every=50,
+        match_pairs=500,
         checkpoint_every=50,
     ),
     "fhp-small": Knobs(
@@ -188,6 +194,21 @@ PRESETS: dict[str, Knobs] = {
 }
 
 
+# what another algorithm than the preset's own needs
+VARIANTS: dict[tuple[str, str], dict[str, Any]] = {
+    ("leduc", "dream"): {"iterations": 300, "trajectories": 2250, "lanes": 2250},
+    ("leduc", "escher"): {
+        "iterations": 300,
+        "trajectories": 3000,
+        "lanes": 3000,
+        "critic_steps": 1000,
+        "critic_rows": 131_072,
+        "critic_memory": 800_000,
+        "critic_hidden": (64, 128, 128),
+    },
+}
+
+
 def checked(knobs: Knobs) -> Knobs:
     """The same knobs, or `JaxnashError` naming the first that cannot be."""
     least = {
@@ -200,10 +221,23 @@ def checked(knobs: Knobs) -> Knobs:
         "least_steps": 1,
     }
     least |= {"memory": 1, "policy_steps": 1, "checkpoint_every": 1, "keep": 1, "evaluate_every": 0}
-    least |= {"head_rows": 0, "gram_rows": 1, "critic_memory": 1, "critic_steps": 1, "critic_rows": 1}
+    least |= {
+        "match_pairs": 0,
+        "lbr_pairs": 0,
+        "head_rows": 0,
+        "gram_rows": 1,
+        "critic_memory": 1,
+        "critic_steps": 1,
+        "critic_rows": 1,
+    }
     for name, low in least.items():
         if getattr(knobs, name) < low:
             raise JaxnashError(f"--{name.replace('_', '-')} is {getattr(knobs, name)}: pass at least {low}")
+    for name in ("match_pairs", "lbr_pairs"):
+        if getattr(knobs, name) == 1:
+            raise JaxnashError(
+                f"--{name.replace('_', '-')} is 1: one pair has no interval, pass 0 or 2 and more"
+            )
     for name in ("learning_rate", "policy_learning_rate", "clip", "scale", "max_hours"):
         if not getattr(knobs, name) > 0:
             raise JaxnashError(
@@ -256,11 +290,17 @@ def from_arguments(arguments: list[str]) -> tuple[list[str], Knobs]:
             left += ["--run-dir", run] + (["--at", step] if step else [])
         else:
             left.append(word)
-    name = next((b for a, b in pairwise(left) if a == "--preset"), "leduc")
-    name = next((word.partition("=")[2] for word in left if word.startswith("--preset=")), name)
+    name = _given(left, "--preset", "leduc")
     if name not in PRESETS:
         raise JaxnashError(f"no preset is called {name!r}: there are {', '.join(PRESETS)}")
-    return left, PRESETS[name]
+    algorithm = _given(left, "--algorithm", PRESETS[name].algorithm)
+    return left, dataclasses.replace(PRESETS[name], **VARIANTS.get((name, algorithm), {}))
+
+
+def _given(arguments: list[str], option: str, default: str) -> str:
+    """What follows an option, as a word of its own or after =."""
+    found = next((b for a, b in pairwise(arguments) if a == option), default)
+    return next((word.partition("=")[2] for word in arguments if word.startswith(f"{option}=")), found)
 
 
 def config_of(knobs: Knobs) -> dict:

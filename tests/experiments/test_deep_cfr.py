@@ -157,7 +157,7 @@ def test_deep_cfr_fits_an_average_network(tmp_path: Path) -> None:
     [
         ("--game poker", "no game is called 'poker': there are kuhn, leduc, liars_dice, goofspiel, flop"),
         ("--preset huge", "no preset is called 'huge': there are leduc, kuhn-ci, fhp-small, fhp-paper, hunl"),
-        ("--traversal all", "--traversal 'all' is unknown: pass external, or robust:k"),
+        ("--traversal all", "--traversal 'all' is unknown: pass external, outcome, or robust:k"),
         ("--batch-size 4000000", "--batch-size 4000000 is larger than --memory 2000000"),
         ("--memory 4000000000", "GiB are available: take a smaller --memory (now 4,000,000,000 decisions"),
         ("--network cards", "the network 'cards' reads hold'em"),

@@ -21,7 +21,7 @@ from jaxnash.learners.critic import (
 )
 from jaxnash.learners.deep_cfr import ordered
 from jaxnash.rollouts.walk import Steps, walker, walks
-from tests.rollouts.test_traverse import case, places
+from tests.rollouts.test_traverse import case
 from tests.rollouts.test_walk import truth
 
 KUHN = case("kuhn")
@@ -44,9 +44,10 @@ def filled_ring(steps: Steps, capacity: int) -> Ring:
 
 
 def test_values_are_those_of_the_strategies_of_now():
-    """At every history and action that was seen the error is below 0.05 chips (payoffs are -2 to 2, and Kuhn has
-    no chance after the deal). The second fit, of other players, begins from the first one's critic: nothing
-    lags behind, though there are few steps."""
+    """At every history and action that was seen the error is below 0.05 chips (payoffs are -2 to 2, and
+    Kuhn has no chance after the deal). The second fit, of other players, begins from the first
+    one's critic: nothing lags behind, though there are few steps.
+    """
     learner = critic_learner(
         critic_network(KUHN.game, (32, 32)), KUHN.strategy, CriticFit(scale=2.0, sweeps=3, rows=10**6)
     )

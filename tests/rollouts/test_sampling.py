@@ -90,7 +90,7 @@ def assert_same_samples(one: Taken, other: Taken) -> None:
     [2, pytest.param(1, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow)],
 )
 def test_workers_and_their_deaths_do_not_show(number):
-    """Samples, memories and fitted parameters, bit for bit. A worker dies in mid-work; of four an idle one too."""
+    """Samples, memories and parameters, bit for bit. A worker dies in mid-work; of four an idle one too."""
     parts = parts_of(KNOBS)
     task = partial(build, parts.plan)
     alone, sampler = here(task), workers(task, number)

@@ -146,7 +146,7 @@ def test_steps_equal_a_plain_recursion(name, kind):
     for player in (0, 1):
         steps, row = walked(name, ids, player, kind=kind), 0
         for trajectory in ids:
-            for node, expected in enumerate(recursion(name, kind, player, trajectory)):
+            for node, expected in enumerate(recursion(name, kind, player, int(trajectory))):
                 assert (steps.trajectory[row], steps.node[row]) == (trajectory, node)
                 jax.tree.map(
                     lambda leaf, same: np.testing.assert_array_equal(leaf[row], same),  # noqa: B023
@@ -254,7 +254,7 @@ def mean_and_error(count: int, row: np.ndarray, numbers: np.ndarray) -> tuple[np
 @pytest.mark.parametrize("kind", ["plain", "dream"])
 def test_regrets_are_unbiased_whatever_the_critic_says(kind):
     """Weighed sums over samples are the exact counterfactual regrets (the opponent's: strategies times own
-    reach) times the even reach, and sums of weights the reach: within 5 standard errors, of 60 numbers each."""
+    reach) times the even reach, and sums of weights the reach: within 5 standard errors, 60 numbers each."""
     count, exact = 40_000, truth()
     assert np.max(np.abs(exact.regrets)) > 0.2
     largest = 0.0
