@@ -183,7 +183,7 @@ def train(
 
 
 def measured(knobs: Knobs, iteration: int, table: Infosets | None) -> bool:
-    """Every so many iterations and after the last, which a game that takes long to measure is spared with 0."""
+    """Every so many iterations, and after the last unless that is a long work that 0 forbids."""
     if iteration == knobs.iterations:
         return table is not None or knobs.evaluate_every > 0
     return knobs.evaluate_every > 0 and iteration % knobs.evaluate_every == 0

@@ -33,7 +33,7 @@ import optax
 
 from jaxnash.games.game import Game
 from jaxnash.games.holdem import Observation
-from jaxnash.learners.head import factor, mean_of, moved, with_one
+from jaxnash.learners.head import BLOCK, factor, moved, products, spread, with_one
 from jaxnash.policies.advantage import Network, head
 from jaxnash.policies.poker import features
 from jaxnash.rollouts.traverse import Strategy
@@ -68,7 +68,7 @@ class CriticFit(NamedTuple):
     learning_rate: float = 1e-3  # Adam's, constant: the strategies go on changing
     clip: float = 1.0  # norm of the gradient
     scale: float = 10.0  # values are divided by it, and outputs multiplied
-    rows: int = 65_536  # transitions from which the last layer is solved for
+    rows: int = 65_536  # transitions from which the last layer is solved for, in whole blocks of 4096
     sweeps: int = 8  # least squares one after the other: the most decisions of a path
     ridge: float = 3e-5  # see `learners.head`
 
@@ -216,27 +216,25 @@ def critic_learner(network: Network, strategy: Strategy, fit: CriticFit) -> Crit
         return now, then.obs, jnp.where(now.last[:, None], 0, _next_strategy(strategy, players, then))
 
     def solved(key: Key, params: Params, memory: Ring, players: tuple[Params, Params]) -> Params:
-        def sums(place: Array, counted: Array) -> tuple[Array, Array, Array]:
-            now, seen, played = pairs(memory, place, players)
-            phi = with_one(network.features(params, now.obs))
-            did = jax.nn.one_hot(now.action, played.shape[1]) * counted[:, None]
-            follows = played[:, :, None] * with_one(network.features(params, seen))[:, None, :]
-            told = did * now.payoff[:, None] / fit.scale
-            return (
-                jnp.einsum("bh,ba,bk->ahk", phi, did, phi),
-                jnp.einsum("ba,bh,bck->ahck", did, phi, follows),
-                jnp.einsum("ba,bh->ah", told, phi),
-            )
+        place, counted = spread(key, jnp.maximum(memory.filled, 1), fit.rows)
 
-        filled = jnp.maximum(memory.filled, 1)
-        gram, after, paid = mean_of(key, filled, fit.rows, sums)
+        def look(some: tuple[Array, Array]) -> tuple[Array, ...]:
+            now, seen, played = pairs(memory, some[0], players)
+            did = jax.nn.one_hot(now.action, played.shape[1]) * some[1][:, None]
+            both = (with_one(network.features(params, obs)) for obs in (now.obs, seen))
+            return *both, did, played, now.payoff / fit.scale
+
+        blocks = jax.lax.map(look, (place.reshape(-1, BLOCK), counted.reshape(-1, BLOCK)))
+        gram = jnp.sum(jax.lax.map(lambda one: products(one[0], one[2]), blocks), axis=0)
+        phi, follows, did, played, paid = (leaf.reshape(-1, *leaf.shape[2:]) for leaf in blocks)
         solve = factor(gram, fit.ridge)
-        kernel, bias = (params["params"]["head"][name] for name in ("kernel", "bias"))
-        start = jnp.concatenate([kernel, bias[None]]).T
 
         def sweep(_: Array, now: Array) -> Array:
-            return solve(paid + jnp.einsum("ahck,ck->ah", after, now))
+            target = paid + jnp.sum(played * (follows @ now.T), axis=1)
+            return solve((did * target[:, None]).T @ phi)
 
+        kernel, bias = (params["params"]["head"][name] for name in ("kernel", "bias"))
+        start = jnp.concatenate([kernel, bias[None]]).T
         return moved(params, jax.lax.fori_loop(0, fit.sweeps, sweep, start) - start)
 
     @jax.jit

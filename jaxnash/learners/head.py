@@ -33,19 +33,40 @@ def mean_of(key: Key, filled: Array, most: int, add: Callable[[Array, Array], Py
     """The mean of what rows contribute, over some `most` of the first `filled` rows, spread evenly over them
     (one drawn of each so many in order). `add(rows i32[B], counted bool[B])` gives the sum of those that
     count; arrays of fixed shapes."""
-    stride = (filled + most - 1) // most
-    taken = jnp.maximum((filled + stride - 1) // stride, 1)
+    stride, taken = _stretches(filled, most)
 
     def block(i: Array, total: PyTree) -> PyTree:
         order = i * BLOCK + jnp.arange(BLOCK)
-        within = jax.random.randint(jax.random.fold_in(key, i), (BLOCK,), 0, stride)
-        place = jnp.minimum(order * stride + within, filled - 1)
+        place = _one_of_each(jax.random.fold_in(key, i), order, stride, filled)
         return jax.tree.map(jnp.add, total, add(place, order < taken))
 
     shapes = jax.eval_shape(add, jnp.zeros(BLOCK, jnp.int32), jnp.zeros(BLOCK, bool))
     zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     total = jax.lax.fori_loop(0, (taken + BLOCK - 1) // BLOCK, block, zero)
     return jax.tree.map(lambda leaf: leaf / taken, total)
+
+
+def spread(key: Key, filled: Array, most: int) -> tuple[Array, Array]:
+    """The same choice of at most `most` rows at once: i32[M], and which of these count, bool[M], for M the next
+    multiple of `BLOCK`."""
+    order = jnp.arange(-(-most // BLOCK) * BLOCK)
+    stride, taken = _stretches(filled, most)
+    return _one_of_each(key, order, stride, filled), order < taken
+
+
+def _stretches(filled: Array, most: int) -> tuple[Array, Array]:
+    """How long the stretches are of which one row each is taken, and how many."""
+    stride = (filled + most - 1) // most
+    return stride, jnp.maximum((filled + stride - 1) // stride, 1)
+
+
+def _one_of_each(key: Key, order: Array, stride: Array, filled: Array) -> Array:
+    return jnp.minimum(order * stride + jax.random.randint(key, order.shape, 0, stride), filled - 1)
+
+
+def products(features: Array, weight: Array) -> Array:
+    """The matrices f32[A, H, H] of features f32[B, H], a row counting `weight` f32[B, A]."""
+    return jnp.einsum("bh,ba,bk->ahk", features, weight, features)
 
 
 def with_one(features: Array) -> Array:
@@ -89,15 +110,15 @@ def solved(
         error = each * (target - network.apply(params, some.obs))
         return with_one(network.features(params, some.obs)), each, error
 
-    def products(place: Array, counted: Array) -> Array:
+    def squares(place: Array, counted: Array) -> Array:
         phi, each, _ = row(place, counted)
-        return jnp.einsum("bh,ba,bk->ahk", phi, each, phi)
+        return products(phi, each)
 
     def errors(place: Array, counted: Array) -> Array:
         phi, _, error = row(place, counted)
         return jnp.einsum("ba,bh->ah", error, phi)
 
-    solve = factor(mean_of(jax.random.fold_in(key, 0), used, gram_rows, products), ridge)
+    solve = factor(mean_of(jax.random.fold_in(key, 0), used, gram_rows, squares), ridge)
     return moved(params, solve(mean_of(jax.random.fold_in(key, 1), used, rows, errors)))
 
 

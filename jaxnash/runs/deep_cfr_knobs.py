@@ -81,7 +81,7 @@ class Knobs:
     """Pairs of hands then played against random, always-call and the run's own average of half as many
     iterations; 0: none."""
     lbr_pairs: int = 200
-    """Of hold'em, pairs of hands then played by a local best response, a lower bound on exploitability; 0: none."""
+    """Of hold'em, pairs of hands then played by a local best response (a lower bound); 0: none."""
     checkpoint_every: int = 100
     """Iterations between checkpoints."""
     keep: int = 2
