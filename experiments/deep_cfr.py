@@ -6,6 +6,7 @@ python3 -m uv run experiments/deep_cfr.py --preset leduc
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from functools import partial
@@ -119,14 +120,35 @@ def warnings(knobs: Knobs, nodes: float) -> list[str]:
 
 
 def resumed(knobs: Knobs, parts: Parts, run_dir: Path) -> State:
-    """The state of the last checkpoint or of the one asked for, or a fresh one."""
+    """The state of the last checkpoint or of the one asked for, or a fresh one.
+
+    Going back to an earlier checkpoint removes the later ones: what they hold is done again, and a run that
+    is killed before it comes there must not continue from them.
+    """
     folder = run_dir / "checkpoints"
-    if not folder.is_dir() or not any(step.name.isdigit() for step in folder.iterdir()):
-        if knobs.at is not None:
-            raise JaxnashError(f"no checkpoint of iteration {knobs.at} in {folder}")
+    there = sorted(int(step.name) for step in folder.glob("*") if step.name.isdigit())
+    if knobs.at is not None and knobs.at not in there:
+        known = f": there are {', '.join(map(str, there))}" if there else ""
+        raise JaxnashError(f"no checkpoint of iteration {knobs.at} in {folder}{known}")
+    if not there:
         return start(knobs, parts)
-    template = jax.eval_shape(partial(start, knobs, parts))
-    return State(*restore_state(folder, template, step=knobs.at)[1])
+    wanted = there[-1] if knobs.at is None else knobs.at
+    template, hook = jax.eval_shape(partial(start, knobs, parts)), sys.unraisablehook
+    # a read that fails leaves threads which complain that nobody waits for them any more
+    sys.unraisablehook = lambda told: None if "loop is closed" in str(told.exc_value) else hook(told)
+    try:
+        state = State(*restore_state(folder, template, step=wanted)[1])
+    except JaxnashError as error:
+        others = [f"continue with --resume {run_dir}@{step}" for step in there if step != wanted]
+        ways_out = ", or ".join([*others, f"remove {folder} to begin anew"])
+        raise JaxnashError(f"{error}; if iteration {wanted} is damaged, {ways_out}") from error
+    sys.unraisablehook = hook
+    for step in there:
+        if step > wanted:
+            gone = (folder / str(step)).rename(folder / f"{step}.orbax-checkpoint-tmp")  # whole or not at all
+            shutil.rmtree(gone)
+            logger(run_dir).info("went back to iteration %d: removed the checkpoint of %d", wanted, step)
+    return state
 
 
 def train(
@@ -140,6 +162,7 @@ def train(
 ) -> None:
     """Iterate to the end, the time limit or a stop: a row each, measurements and checkpoints in turn."""
     log, began = logger(run_dir), time.monotonic()
+    owed: dict[str, float] = {}  # seconds of the last checkpoint, which the next row tells
     note = TextColumn("{task.fields[note]}")
     columns = BarColumn(bar_width=12), MofNCompleteColumn(), note, TimeElapsedColumn(), TimeRemainingColumn()
     bar = Progress(*columns, console=console, disable=not console.is_terminal)
@@ -159,14 +182,16 @@ def train(
                 before = time.perf_counter()
                 row |= measurement(knobs, parts, state, table)
                 seconds["measure"] = time.perf_counter() - before
-            if t % knobs.checkpoint_every == 0:
+            if due := t % knobs.checkpoint_every == 0:
+                row["checkpoint_path"] = f"checkpoints/{t}"
+            total = time.perf_counter() - clock + owed.get("checkpoint", 0.0)
+            row |= {TIMING: {"timestamp": now(), "seconds": total, "phases": seconds | owed}}
+            append_jsonl(run_dir / "metrics.jsonl", row, key="iteration")
+            owed = {}
+            if due:  # after its row, or a kill between the two would lose the row
                 before = time.perf_counter()
                 save(knobs, run_dir, state)
-                row["checkpoint_path"] = f"checkpoints/{t}"
-                seconds["checkpoint"] = time.perf_counter() - before
-            total = time.perf_counter() - clock
-            row |= {TIMING: {"timestamp": now(), "seconds": total, "phases": seconds}}
-            append_jsonl(run_dir / "metrics.jsonl", row, key="iteration")
+                owed = {"checkpoint": time.perf_counter() - before}
             told = said(parts, row)
             log.info("iteration %d: %s, %.2f s", t, told, total)
             bar.update(task, completed=t, note=told)
@@ -220,8 +245,12 @@ def said(parts: Parts, row: dict) -> str:
 
 
 def save(knobs: Knobs, run_dir: Path, state: State) -> None:
-    if int(state.iteration):
+    if not int(state.iteration):
+        return
+    try:
         save_state(run_dir / "checkpoints", int(state.iteration), state, keep=knobs.keep)
+    except JaxnashError as error:
+        raise JaxnashError(f"{error}; check the disk (is it full?) and continue with --resume") from error
 
 
 def write_result(knobs: Knobs, run_dir: Path, state: State) -> None:
