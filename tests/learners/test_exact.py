@@ -65,7 +65,7 @@ def case(name: str):
 
 
 def networks(net: Any, count: int, seed: int):
-    """Stacked params [count, ...] of networks with random last layers: strategies far from even, with zeros."""
+    """Stacked params [count, ...] of networks with random last layers: far from even, with zeros."""
     rng, each = np.random.default_rng(seed), []
     for number in range(count):
         params = net.init(jax.random.key(seed + number))
