@@ -47,8 +47,8 @@ def mean_of(key: Key, filled: Array, most: int, add: Callable[[Array, Array], Py
 
 
 def spread(key: Key, filled: Array, most: int) -> tuple[Array, Array]:
-    """The same choice of at most `most` rows at once: i32[M], and which of these count, bool[M], for M the next
-    multiple of `BLOCK`."""
+    """The same choice of at most `most` rows at once: i32[M], and which of these count, bool[M], where M is
+    the next multiple of `BLOCK`."""
     order = jnp.arange(-(-most // BLOCK) * BLOCK)
     stride, taken = _stretches(filled, most)
     return _one_of_each(key, order, stride, filled), order < taken

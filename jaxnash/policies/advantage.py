@@ -44,6 +44,9 @@ def softmax(logits: Array, legal: Array) -> Array:
     return jax.nn.softmax(mask(logits, legal), axis=-1)
 
 
+HEADS = {"regret-matching": regret_matching, "softmax": softmax}
+
+
 class Mlp(nn.Module):
     """Dense layers with ReLU; with `residual`, layers of equal width add to what they read."""
 
@@ -107,6 +110,8 @@ def network_spec(game: Game, *, body: str = "mlp", hidden: tuple[int, ...] = (),
     """
     if body not in HIDDEN:
         raise JaxnashError(f"no network is called {body!r}: there are {', '.join(HIDDEN)}")
+    if head not in HEADS:
+        raise JaxnashError(f"no head is called {head!r}: there are {', '.join(HEADS)}")
     step = jax.eval_shape(lambda key: game.observe(game.init(key, None)), jax.random.key(0))
     obs, actions = step.obs, game.actions.n
     if isinstance(obs, Observation):
@@ -159,7 +164,7 @@ def _policy(
     observation: tuple[int, ...], actions: int, body: str, hidden: tuple[int, ...], head: str
 ) -> Policy:
     net = _network(observation, actions, body, hidden)
-    strategy = {"regret-matching": regret_matching, "softmax": softmax}[head]
+    strategy = HEADS[head]
 
     def apply(params: Params, obs: PyTree, legal: Array, carry: tuple[()], reset: Array):
         del reset

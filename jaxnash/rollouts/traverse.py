@@ -3,8 +3,8 @@
 Lanctot et al., "Monte Carlo Sampling for Regret Minimization in Extensive Games" (2009), section 4 (external
 sampling); Li et al., "Double Neural Counterfactual Regret Minimization" (2020), section 4 (robust sampling).
 
-Each of `L` lanes walks one traversal depth first and takes up the next as soon as it is done, so the network
-always sees `L` rows, memory does not depend on how wide the game is, and no row's result depends on which
+Each of `L` lanes walks one traversal depth first and takes up the next as soon as it is done, so the networks
+always see as many rows, memory does not depend on how wide the game is, and no row's result depends on which
 lane it stood in. Every draw is keyed by (trajectory, node), a node being a decision or an end that was
 visited, numbered within its traversal: with another number of lanes samples differ by rounding alone.
 """
@@ -104,6 +104,7 @@ def traverser(
     if capacity < lanes:
         raise ValueError(f"capacity {capacity} does not hold a round of {lanes} lanes")
     actions, size = game.actions.n, capacity + depth * lanes
+    seats = min(lanes, 8 * -(-5 * lanes // 64))  # of each network's rows: five eighths of all lanes
 
     def empty(rows: int, obs: PyTree) -> Buffer:
         make = lambda leaf: jnp.zeros((rows, *leaf.shape[2:]), leaf.dtype)  # noqa: E731
@@ -190,8 +191,8 @@ def traverser(
             return jnp.where(second.reshape(-1, *[1] * (leaf.ndim - 2)), leaf[:, 1], leaf[:, 0])
 
         obs, legal = jax.tree.map(mover, step.obs), mover(step.legal)
-        mine, theirs = (strategy(side, obs, legal) for side in params)
-        played = jnp.where(own[:, None], mine, theirs)
+        played, answered = _by_sides(strategy, params, obs, legal, (own, other), seats)
+        deciding, own, other = deciding & answered, own & answered, other & answered
 
         here = _keys(keys, walk)
         drawn = _draw(played, jax.vmap(jax.random.uniform)(here))
@@ -271,6 +272,28 @@ def traverser(
         return Buffer(rows, buffer.first, buffer.filled + jnp.sum(which, dtype=jnp.int32)), slot
 
     return Traverser(start, advance, game)
+
+
+def _by_sides(
+    strategy: Strategy,
+    params: tuple[Params, Params],
+    obs: PyTree,
+    legal: Array,
+    sides: tuple[Array, Array],
+    size: int,
+) -> tuple[Array, Array]:
+    """What each side's network plays f32[L, A] at its own rows bool[L], and which rows are answered, bool[L]:
+    `size` of each side, the others wait for the next round. Both networks on all rows would be twice the work."""
+    played, answered = jnp.zeros(legal.shape, jnp.float32), jnp.zeros(legal.shape[0], bool)
+    for side, rows in zip(params, sides, strict=True):
+        rank = _rank(rows)
+        chosen = rows & (rank < size)
+        place = jnp.where(chosen, rank, size)
+        lane = jnp.zeros(size, jnp.int32).at[place].set(jnp.arange(len(rows)), mode="drop")
+        found = strategy(side, jax.tree.map(lambda leaf: leaf[lane], obs), legal[lane])  # noqa: B023
+        played = jnp.where(chosen[:, None], found[jnp.minimum(place, size - 1)], played)
+        answered |= chosen
+    return played, answered
 
 
 def _finish(

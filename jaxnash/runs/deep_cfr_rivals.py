@@ -90,7 +90,7 @@ def rivals(
 
 
 def earned(knobs: Knobs, parts: Parts, state: State, *, pairs: int) -> dict[str, dict[str, Any]]:
-    """Chips a hand, with intervals, against each of `rivals`, its past being after half as many iterations."""
+    """Chips a hand, with intervals, against each of `rivals`; its past is that of half as many iterations."""
     one, half = agent(knobs, parts, state), int(state.iteration) // 2
     past = half if half and knobs.algorithm != "deep-cfr" else None
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(knobs.seed), int(state.iteration)), 3)

@@ -40,6 +40,8 @@ SMALL = [
     "10",
     "--policy-steps",
     "50",
+    "--match-pairs",
+    "0",
 ]
 KILLED = """
 import os, runpy, signal, sys
