@@ -283,7 +283,7 @@ def _by_sides(
     size: int,
 ) -> tuple[Array, Array]:
     """What each side's network plays f32[L, A] at its own rows bool[L], and which rows are answered, bool[L]:
-    `size` of each side, the others wait for the next round. Both networks on all rows would be twice the work."""
+    `size` of each side; the others wait for the next round. Both networks on all rows were twice the work."""
     played, answered = jnp.zeros(legal.shape, jnp.float32), jnp.zeros(legal.shape[0], bool)
     for side, rows in zip(params, sides, strict=True):
         rank = _rank(rows)

@@ -1,13 +1,15 @@
 """Checkpoints on disk, by Orbax: policies that restore themselves, and whole states for an exact resume.
 
 Each folder is an Orbax `CheckpointManager`'s: `<step>/` appears complete or not at all, so a killed save
-leaves the last complete step in force. Orbax is imported on first use; it takes seconds.
+leaves the last complete step in force. Every array's CRC-32 is kept beside it, so that files which a disk has
+changed are told. Orbax is imported on first use; it takes seconds.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -114,6 +116,7 @@ def _manager(path: str | Path, *, write: bool = False, keep: int | None = 1) -> 
         "params": ocp.StandardCheckpointHandler(),
         "state": ocp.StandardCheckpointHandler(),
         "about": ocp.JsonCheckpointHandler(filename="spec.json"),
+        "sums": ocp.JsonCheckpointHandler(filename="crc32.json"),
     }
     with _quiet():
         options = ocp.CheckpointManagerOptions(
@@ -138,6 +141,7 @@ def _write(manager: Any, path: str | Path, step: int, **items: Any) -> None:
 
     kinds = {"params": ocp.args.StandardSave, "state": ocp.args.StandardSave, "about": ocp.args.JsonSave}
     arguments = {name: kinds[name](item) for name, item in items.items()}
+    arguments["sums"] = ocp.args.JsonSave(_sums(items.get("params", items.get("state"))))
     try:
         manager.save(step, args=ocp.args.Composite(**arguments), force=True)
     except (OSError, ValueError, RuntimeError) as error:  # TensorStore reports a full disk as a ValueError
@@ -178,6 +182,13 @@ def _read(manager: Any, path: str | Path, step: int, item: str, template: PyTree
         read = manager.restore(step, args=ocp.args.Composite(**{item: ocp.args.StandardRestore(plain)}))[item]
     except (OSError, ValueError, KeyError) as error:
         raise JaxnashError(f"cannot read the checkpoint {path}: {_line(error)}") from error
+    saved = _saved_sums(manager, step)
+    changed = [name for name, sum_ in _sums(read).items() if saved.get(name, sum_) != sum_]
+    if changed:
+        raise JaxnashError(
+            f"cannot read the checkpoint {path}: its files are damaged: {', '.join(changed[:SHOWN])} of step "
+            f"{step} is not what was saved"
+        )
     leaves = serialization.from_state_dict(jax.tree.map(_bare, template), read)
     return jax.tree.map(_as, template, leaves)
 
@@ -229,9 +240,29 @@ def _as(template: Any, leaf: np.ndarray) -> Any:
 
 def _shapes(tree: PyTree) -> dict[str, str]:
     """ "dtype[shape]" by the path of each leaf."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    named = {"/".join(str(getattr(key, "key", key)) for key in path): leaf for path, leaf in leaves}
+    named = _named(tree)
     return {name: f"{np.dtype(leaf.dtype)}{list(leaf.shape)}" for name, leaf in named.items()}
+
+
+def _named(tree: PyTree) -> dict[str, Any]:
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {"/".join(str(getattr(key, "key", key)) for key in path): leaf for path, leaf in leaves}
+
+
+def _sums(tree: PyTree) -> dict[str, int]:
+    """The CRC-32 of each leaf's bytes, by its path."""
+    flat = {name: np.ascontiguousarray(leaf).reshape(-1) for name, leaf in _named(tree).items()}
+    return {name: zlib.crc32(leaf.view(np.uint8)) for name, leaf in flat.items()}
+
+
+def _saved_sums(manager: Any, step: int) -> dict[str, int]:
+    """What `_sums` gave when a step was saved; nothing for checkpoints from before they were kept."""
+    import orbax.checkpoint as ocp
+
+    try:
+        return manager.restore(step, args=ocp.args.Composite(sums=ocp.args.JsonRestore()))["sums"] or {}
+    except (OSError, ValueError, KeyError):
+        return {}
 
 
 def _line(error: Exception) -> str:

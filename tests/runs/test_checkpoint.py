@@ -219,3 +219,20 @@ def test_importing_jaxnash_is_cheap_and_names_resolve():
         "assert not hasattr(jaxnash, 'nonsense') and not hasattr(jaxnash.games, 'nonsense')"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_a_changed_byte_is_told(tmp_path):
+    """In the middle of the largest data file, where no format notices."""
+    tree = {"a": np.random.default_rng(0).normal(size=(400, 100)), "b": np.arange(3)}
+    for step in (1, 2):
+        save_state(tmp_path / "state", step, tree, keep=2)
+    files = [file for file in (tmp_path / "state" / "2").rglob("*") if file.is_file()]
+    largest = max(files, key=lambda file: file.stat().st_size)
+    data = bytearray(largest.read_bytes())
+    data[len(data) // 2] ^= 1
+    largest.write_bytes(data)
+    with pytest.raises(JaxnashError, match=r"damaged: a of step 2|cannot read"):
+        restore_state(tmp_path / "state", tree)
+    step, same = restore_state(tmp_path / "state", tree, step=1)
+    assert step == 1
+    jax.tree.map(np.testing.assert_array_equal, same, tree)
