@@ -256,6 +256,8 @@ def checked(knobs: Knobs) -> Knobs:
     explored(knobs.traversal)
     if outcome(knobs) and not 0 < knobs.epsilon <= 1:
         raise JaxnashError(f"--epsilon is {knobs.epsilon}: pass a number above 0, at most 1")
+    if not all(width > 0 for width in knobs.critic_hidden or (0,)):
+        raise JaxnashError("--critic-hidden names one width or more, all above 0: such as 64 64 64")
     if knobs.algorithm in CRITICS and knobs.traversal.startswith("robust"):
         raise JaxnashError(f"--algorithm {knobs.algorithm} walks single paths: leave --traversal out")
     return knobs
