@@ -1,4 +1,4 @@
-"""`python -m benchmarks [bridge|cfr|deep_cfr|evaluator]`: ratios to peers, as a table and JSON."""
+"""`python -m benchmarks [bridge|cfr|deep_cfr|evaluator|leduc_floor]`: ratios to peers, tables and JSON."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import sys
 
 import tyro
 
-from benchmarks import bridge, cfr, deep_cfr, evaluator
+from benchmarks import bridge, cfr, deep_cfr, evaluator, leduc_floor
 
 COMMANDS = {
     "bridge": bridge.run_from_command_line,
     "cfr": cfr.run_from_command_line,
     "deep_cfr": deep_cfr.run_from_command_line,
     "evaluator": evaluator.run_from_command_line,
+    "leduc_floor": leduc_floor.run_from_command_line,
 }
 
 
