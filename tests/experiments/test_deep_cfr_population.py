@@ -122,7 +122,7 @@ def test_draws_are_even_on_a_logarithmic_scale_and_keyed_by_place() -> None:
         below = np.mean(values[1:] < np.sqrt(low * high))
         assert abs(below - 0.5) < 5 * 0.5 / np.sqrt(2000)  # five standard deviations
         assert getattr(pool[0], name) == getattr(PRESETS["leduc"], name)
-    assert {agent.hidden for agent in pool} == {(64, 64), (32, 32)}
+    assert {agent.hidden for agent in pool} == {(192,), (96,)}
     assert len({agent.seed for agent in pool}) == len(pool)
 
 
