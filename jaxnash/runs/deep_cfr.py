@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxnash.cfr.flop_holdem import FlopExploitability, exploitability
 from jaxnash.games import goofspiel, kuhn, leduc, liars_dice
 from jaxnash.games.game import Game, TreeGame, sampled
 from jaxnash.games.holdem import holdem, holdem_setup
@@ -347,34 +346,6 @@ def exact_policy(
     histories = state.sides[0].history, state.sides[1].history
     weights = weights_of(knobs, int(state.iteration))
     return average_policy(table, advantage_strategy(parts.net), histories, weights), None
-
-
-def flop_exploitability(
-    knobs: Knobs,
-    parts: Parts,
-    state: State,
-    *,
-    iteration: int | None = None,
-    progress: Callable[..., Any] | None = None,
-) -> FlopExploitability:
-    """The exact exploitability of flop hold'em's average policy, now or after an earlier `iteration`.
-
-    With all past networks (sd-cfr) it takes as long as they are many; deep-cfr's average network is one, of
-    the last iteration. Raises `JaxnashError` where deep-cfr is asked about an earlier one.
-    """
-    now = int(state.iteration)
-    upto = now if iteration is None else iteration
-    if not 1 <= upto <= now:
-        raise JaxnashError(f"the run has done {now} iterations: pass one of 1 to {now}, not {upto}")
-    if knobs.algorithm == "deep-cfr":
-        if upto != now:
-            raise JaxnashError("deep-cfr keeps no past networks: only its last iteration can be measured")
-        params, _ = average_networks(knobs, parts, state)
-        one = jax.tree.map(lambda leaf: leaf[None], params)
-        return exploitability(policy_strategy(parts.net), one, progress=progress)
-    histories = jax.tree.map(lambda leaf: leaf[:upto], (state.sides[0].history, state.sides[1].history))
-    weights = weights_of(knobs, upto)[:upto]
-    return exploitability(advantage_strategy(parts.net), histories, weights, progress=progress)
 
 
 class Forecast(NamedTuple):

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxnash.cfr.flop_holdem import FlopExploitability, exploitability
 from jaxnash.games.game import Game
 from jaxnash.learners.response import trained_response
 from jaxnash.policies.spec import build as policy_of_spec
@@ -34,10 +35,6 @@ class Agent(NamedTuple):
     weights: Array  # f[T]
     strategy: Callable[..., Array]  # (params of one network, obs, legal) -> f32[B, A]
 
-    @property
-    def params(self) -> tuple[Params, Params]:
-        return self.seats[0].params, self.seats[1].params
-
 
 def agent(knobs: Knobs, parts: Parts, state: State, iteration: int | None = None) -> Agent:
     """The average policy now, or after an earlier `iteration`.
@@ -51,7 +48,7 @@ def agent(knobs: Knobs, parts: Parts, state: State, iteration: int | None = None
     spec = parts.plan.spec
     if knobs.algorithm == "deep-cfr":
         if upto != now:
-            raise JaxnashError("deep-cfr keeps no past networks: only its last iteration can play")
+            raise JaxnashError("deep-cfr keeps no past networks: only its last iteration can be measured")
         spec = spec._replace(kwargs=spec.kwargs | {"head": "softmax"})
         params, _ = average_networks(knobs, parts, state)
         stacked = jax.tree.map(lambda leaf: leaf[None], params)
@@ -110,12 +107,23 @@ def local(knobs: Knobs, parts: Parts, key: Key, one: Agent, *, pairs: int) -> Sc
     """What a local best response earns: a lower bound, of hold'em only (`JaxnashError` else)."""
     if knobs.game not in HOLDEM:
         raise JaxnashError(f"local best response reads hold'em, not {knobs.game}: train a response")
-    used = np.flatnonzero(one.weights)  # a network of no weight would be evaluated all the same
-    params = jax.tree.map(lambda leaf: leaf[used], one.params)
-    # memory and time go with networks x lanes
-    lanes = max(1, 64 // len(used))
+    params, weights = _used(one)
+    lanes = max(1, 64 // len(weights))  # memory and time go with networks x lanes
     respond = local_best_response(parts.what.game, one.strategy, pairs=pairs, lanes=lanes)
-    return respond(key, params, one.weights[used], parts.what.setups)
+    return respond(key, params, weights, parts.what.setups)
+
+
+def flop_exploitability(one: Agent, *, progress: Callable[..., Any] | None = None) -> FlopExploitability:
+    """The exact exploitability of an agent of flop hold'em; it takes as long as its networks are many."""
+    params, weights = _used(one)
+    return exploitability(one.strategy, params, weights, progress=progress)
+
+
+def _used(one: Agent) -> tuple[tuple[Params, Params], Array]:
+    """The networks that have a weight, and their weights: others would be evaluated all the same."""
+    used = np.flatnonzero(one.weights)
+    first, second = (jax.tree.map(lambda leaf: leaf[used], seat.params) for seat in one.seats)
+    return (first, second), one.weights[used]
 
 
 def trained(
