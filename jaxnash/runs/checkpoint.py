@@ -252,7 +252,7 @@ def _named(tree: PyTree) -> dict[str, Any]:
 def _sums(tree: PyTree) -> dict[str, int]:
     """The CRC-32 of each leaf's bytes, by its path."""
     flat = {name: np.ascontiguousarray(leaf).reshape(-1) for name, leaf in _named(tree).items()}
-    return {name: zlib.crc32(leaf.view(np.uint8)) for name, leaf in flat.items()}
+    return {name: zlib.crc32(leaf.view(np.uint8).data) for name, leaf in flat.items()}
 
 
 def _saved_sums(manager: Any, step: int) -> dict[str, int]:
