@@ -28,15 +28,15 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from jaxnash.games.game import Game
 from jaxnash.games.holdem import Observation
 from jaxnash.learners.head import BLOCK, factor, moved, products, spread, with_one
+from jaxnash.learners.reservoir import bytes_of
 from jaxnash.policies.advantage import Network, head
 from jaxnash.policies.poker import features
-from jaxnash.rollouts.traverse import Strategy
+from jaxnash.rollouts.traverse import Strategy, of_mover
 from jaxnash.rollouts.walk import Critic, Steps
 from jaxnash.types import Array, Key, Params, PyTree
 
@@ -104,7 +104,7 @@ def ring(row: Transition, capacity: int) -> Ring:
 
 def ring_bytes(row: Transition, capacity: int) -> int:
     """What `ring(row, capacity)` will hold."""
-    return capacity * sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(row))
+    return capacity * bytes_of(row)
 
 
 def extend(memory: Ring, steps: Steps, *, count: int) -> Ring:
@@ -183,11 +183,7 @@ def _network(holdem: bool, actions: int, hidden: tuple[int, ...], shapes: tuple)
 def _next_strategy(strategy: Strategy, players: tuple[Params, Params], then: Transition) -> Array:
     """What is played f32[B, A] at the decisions `then`; `players` are the params that 0 and 1 play by."""
     second = then.mover == 1
-
-    def of_mover(leaf: Array) -> Array:
-        return jnp.where(second.reshape(-1, *[1] * (leaf.ndim - 2)), leaf[:, 1], leaf[:, 0])
-
-    obs = jax.tree.map(of_mover, then.obs)
+    obs = of_mover(second, then.obs)
     first_plays, second_plays = (strategy(one, obs, then.legal) for one in players)
     return jnp.where(then.legal, jnp.where(second[:, None], second_plays, first_plays), 0)
 

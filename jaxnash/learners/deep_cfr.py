@@ -22,7 +22,7 @@ import optax
 
 from jaxnash.games.game import Game
 from jaxnash.learners.head import solved
-from jaxnash.learners.reservoir import Reservoir, draw, filled, insert, reservoir, size_in_bytes
+from jaxnash.learners.reservoir import Reservoir, bytes_of, draw, filled, insert, reservoir, size_in_bytes
 from jaxnash.policies.advantage import Network
 from jaxnash.rollouts.traverse import Samples
 from jaxnash.rollouts.walk import Steps
@@ -57,10 +57,8 @@ class Fit(NamedTuple):
     clip: float = 1.0  # norm of the gradient
     scale: float = 10.0  # targets are divided by it, and outputs multiplied
     restart: bool = True  # from fresh parameters each time, so that errors are independent
-    head_rows: int = (
-        0  # rows from which the last layer is solved for at the end (`learners.head`); 0: it is not
-    )
-    gram_rows: int = 65536
+    head_rows: int = 0  # rows from which the last layer is solved for at the end; 0: it is not
+    gram_rows: int = 65536  # and so many for the matrix, see `learners.head`
     ridge: float = 3e-5
 
 
@@ -87,8 +85,7 @@ def side_of(
 
 def memory_bytes(network: Network, row: Row, *, capacity: int, iterations: int, policy_capacity: int) -> int:
     """Bytes that both players' sides will hold."""
-    params = jax.eval_shape(network.init, jax.random.key(0))
-    one = sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
+    one = bytes_of(jax.eval_shape(network.init, jax.random.key(0)))
     return 2 * ((1 + iterations) * one + size_in_bytes(row, capacity) + size_in_bytes(row, policy_capacity))
 
 

@@ -31,9 +31,12 @@ def reservoir(row: PyTree, capacity: int) -> Reservoir:
 
 def size_in_bytes(row: PyTree, capacity: int) -> int:
     """What `reservoir(row, capacity)` will hold."""
-    return capacity * (
-        4 + sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(row))
-    )
+    return capacity * (4 + bytes_of(row))
+
+
+def bytes_of(tree: PyTree) -> int:
+    """Of all leaves, of which only shapes and dtypes are read."""
+    return sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def filled(memory: Reservoir) -> Array:

@@ -185,12 +185,7 @@ def traverser(
         deciding = (walk.trajectory >= 0) & ~step.terminated
         own = deciding & step.active[:, player]
         other = deciding & ~step.active[:, player]
-        second = step.active[:, 1]
-
-        def mover(leaf: Array) -> Array:
-            return jnp.where(second.reshape(-1, *[1] * (leaf.ndim - 2)), leaf[:, 1], leaf[:, 0])
-
-        obs, legal = jax.tree.map(mover, step.obs), mover(step.legal)
+        obs, legal = of_mover(step.active[:, 1], (step.obs, step.legal))
         played, answered = _by_sides(strategy, params, obs, legal, (own, other), seats)
         deciding, own, other = deciding & answered, own & answered, other & answered
 
@@ -272,6 +267,15 @@ def traverser(
         return Buffer(rows, buffer.first, buffer.filled + jnp.sum(which, dtype=jnp.int32)), slot
 
     return Traverser(start, advance, game)
+
+
+def of_mover(second: Array, sides: PyTree) -> PyTree:
+    """What the mover has of leaves [B, 2, ...]: player 1's where `second` bool[B], else player 0's."""
+
+    def one(leaf: Array) -> Array:
+        return jnp.where(second.reshape(-1, *[1] * (leaf.ndim - 2)), leaf[:, 1], leaf[:, 0])
+
+    return jax.tree.map(one, sides)
 
 
 def _by_sides(

@@ -38,7 +38,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnash.games.game import Game
-from jaxnash.rollouts.traverse import Samples, Strategy, _draw, _roots
+from jaxnash.rollouts.traverse import Samples, Strategy, _draw, _roots, of_mover
 from jaxnash.types import Array, Key, Params, PyTree
 
 Critic = Callable[[Params, PyTree], Array]  # (params, both players' observations [B, 2, ...]) -> f32[B, A]
@@ -159,11 +159,7 @@ def walker(
             deciding = (ids >= 0) & ~step.terminated
             mover = step.active[:, 1].astype(jnp.int32)
             own = mover == player
-
-            def of_mover(leaf: Array) -> Array:
-                return jnp.where(mover.reshape(-1, *[1] * (leaf.ndim - 2)) == 1, leaf[:, 1], leaf[:, 0])
-
-            obs, legal = jax.tree.map(of_mover, step.obs), of_mover(step.legal)
+            obs, legal = of_mover(mover == 1, (step.obs, step.legal))
             mine, theirs = (strategy(side, obs, legal) for side in params)
             played = jnp.where(own[:, None], mine, theirs)
             number = jnp.sum(legal, axis=-1)
