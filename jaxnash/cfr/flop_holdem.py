@@ -89,7 +89,9 @@ def exploitability(
             below 35, a deck that `flop_deals` refuses, or a policy that is no distribution over the legal
             actions.
     """
-    weights = _checked(params, weights, batch)
+    if batch < len(rows_after(DEALER).legal):
+        raise JaxnashError(f"batch {batch}: one hand has {len(rows_after(DEALER).legal)} rows")
+    weights = mixture_weights(params, weights)
     deals = flop_deals(deck)
     with jax.enable_x64(np.dtype(dtype) == np.float64):
         return _exploitability(
@@ -261,12 +263,14 @@ def _reach(plan: Array, end: End, player: int) -> Array:
     return np.ones(len(plan)) if step is None else plan[:, step[0], step[1]]
 
 
-def _checked(params: tuple[Params, Params], weights: Array, batch: int) -> Array:
-    """The weights f64[2, T], each player's summing to one."""
-    if batch < len(rows_after(DEALER).legal):
-        raise JaxnashError(f"batch {batch}: one hand has {len(rows_after(DEALER).legal)} rows")
+def mixture_weights(params: tuple[Params, Params], weights: Array) -> Array:
+    """The weights f64[2, T] of both players' stacked networks [T, ...], each player's summing to one.
+
+    `weights` are f[T], or f[2, T] by player. Raises `JaxnashError` where they do not fit the networks, or are
+    negative or all zero.
+    """
     if len(params) != 2:
-        raise JaxnashError(f"params of {len(params)} players: flop hold'em is for two")
+        raise JaxnashError(f"params of {len(params)} players: hold'em is for two")
     weights = np.asarray(weights, np.float64)
     if weights.ndim not in (1, 2) or (weights.ndim == 2 and len(weights) != 2) or not weights.size:
         raise JaxnashError(f"weights of shape {weights.shape}: (T,) for T networks, or (2, T) by player")

@@ -34,7 +34,7 @@ from jaxnash.games.game import Game
 from jaxnash.games.holdem import Observation
 from jaxnash.learners.head import BLOCK, factor, moved, products, spread, with_one
 from jaxnash.learners.reservoir import bytes_of
-from jaxnash.policies.advantage import Network, head
+from jaxnash.policies.advantage import Network, head, network_of
 from jaxnash.policies.poker import features
 from jaxnash.rollouts.traverse import Strategy, of_mover
 from jaxnash.rollouts.walk import Critic, Steps
@@ -161,23 +161,14 @@ def _shapes(obs: PyTree) -> tuple:
 
 @lru_cache  # equal arguments give the identical functions, so that jit compiles them once
 def _network(holdem: bool, actions: int, hidden: tuple[int, ...], shapes: tuple) -> Network:
-    module = Pair(actions, hidden)
-
     def read(obs: PyTree) -> Array:
         return features(obs, actions) if holdem else obs
 
-    @jax.jit
-    def init(key: Key) -> Params:
+    def example() -> Array:
         leaves = [jnp.zeros((1, *shape), dtype) for shape, dtype in shapes]
-        return module.init(key, read(Observation(*leaves) if holdem else leaves[0]))
+        return read(Observation(*leaves) if holdem else leaves[0])
 
-    def apply(params: Params, obs: PyTree) -> Array:
-        return module.apply(params, read(obs))
-
-    def last(params: Params, obs: PyTree) -> Array:
-        return module.apply(params, read(obs), features=True)
-
-    return Network(init, apply, last)
+    return network_of(Pair(actions, hidden), read, example)
 
 
 def _next_strategy(strategy: Strategy, players: tuple[Params, Params], then: Transition) -> Array:

@@ -58,7 +58,7 @@ class Fit(NamedTuple):
     scale: float = 10.0  # targets are divided by it, and outputs multiplied
     restart: bool = True  # from fresh parameters each time, so that errors are independent
     head_rows: int = 0  # rows from which the last layer is solved for at the end; 0: it is not
-    gram_rows: int = 65536  # and so many for the matrix, see `learners.head`
+    gram_rows: int = 32_768  # and so many for the matrix, see `learners.head`
     ridge: float = 3e-5
 
 

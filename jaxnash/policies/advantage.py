@@ -138,9 +138,16 @@ def _network(observation: tuple[int, ...], actions: int, body: str, hidden: tupl
     else:
         module = Mlp(actions, hidden, residual=body == "residual")
 
+    return network_of(module, read, lambda: jnp.zeros((1, size), jnp.float32))
+
+
+def network_of(module: nn.Module, read: Callable[[PyTree], Array], example: Callable[[], Array]) -> Network:
+    """The `Network` of a module that takes `read(observations)`, such as the array that `example` makes, and
+    gives the features of its last layer where it is called with `features=True`."""
+
     @jax.jit
     def init(key: Key) -> Params:
-        return module.init(key, jnp.zeros((1, size), jnp.float32))
+        return module.init(key, example())
 
     def apply(params: Params, obs: PyTree) -> Array:
         return module.apply(params, read(obs))

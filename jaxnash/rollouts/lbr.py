@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnash.cfr.flop_holdem import mixture_weights
 from jaxnash.games.cards import DECK, hands
 from jaxnash.games.evaluator import hand_strength, tables
 from jaxnash.games.game import Game
@@ -134,7 +135,7 @@ def local_best_response(
         weights: Array = (1.0,),
         setup: HoldemSetup | None = None,
     ) -> Score:
-        mixed = _checked(params, weights)
+        mixed = mixture_weights(params, weights).astype(np.float32)
         setup = holdem_setup() if setup is None else setup
         if setup.cards is not None:
             raise JaxnashError("a setup with cards: local best response deals its own")
@@ -383,23 +384,3 @@ def _act(game: Game, state: HoldemState, action: Array, which: Array) -> HoldemS
     keys = jnp.zeros(len(action), jnp.int32)  # and no key
     after = jax.vmap(game.step)(keys, state, jnp.stack([action, action], axis=1))
     return jax.tree.map(lambda new, old: jnp.where(which, new, old), after, state)
-
-
-def _checked(params: tuple[Params, Params], weights: Array) -> Array:
-    """The weights f32[2, T], each seat's summing to one."""
-    weights = np.asarray(weights, np.float64)
-    if len(params) != 2:
-        raise JaxnashError(f"params of {len(params)} seats: hold'em is for two")
-    if weights.ndim not in (1, 2) or (weights.ndim == 2 and len(weights) != 2) or not weights.size:
-        raise JaxnashError(f"weights of shape {weights.shape}: (T,) for T networks, or (2, T) by seat")
-    weights = np.broadcast_to(weights, (2, weights.shape[-1]))
-    for seat, own in enumerate(params):
-        for leaf in jax.tree.leaves(own):
-            if np.shape(leaf)[:1] != weights.shape[1:]:
-                raise JaxnashError(
-                    f"seat {seat}'s params have a leaf of shape {np.shape(leaf)}: its leading axis counts "
-                    f"the networks, and there are {weights.shape[1]} weights"
-                )
-        if not (np.all(weights[seat] >= 0) and 0 < np.sum(weights[seat]) < np.inf):
-            raise JaxnashError(f"seat {seat}'s weights {weights[seat]}: none negative, one positive")
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)

@@ -266,4 +266,4 @@ def _saved_sums(manager: Any, step: int) -> dict[str, int]:
 
 
 def _line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).strip().splitlines()[0][:300]
+    return (str(error) or type(error).__name__).strip().splitlines()[0][:1000]

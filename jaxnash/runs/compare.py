@@ -109,7 +109,10 @@ def _show(value: Any) -> str:
 
 
 def _compare_checkpoints(a: Path, b: Path) -> list[str]:
-    leaves_a, leaves_b = _leaves(a), _leaves(b)
+    try:
+        leaves_a, leaves_b = _leaves(a), _leaves(b)
+    except (OSError, ValueError, KeyError) as error:
+        return [f"cannot be read: {(str(error) or type(error).__name__).splitlines()[0]}"]
     if list(leaves_a) != list(leaves_b):
         return [f"the tree differs: {sorted(set(leaves_a) ^ set(leaves_b))}"]
     return [f"{name}: the leaf differs" for name in leaves_a if leaves_a[name] != leaves_b[name]]

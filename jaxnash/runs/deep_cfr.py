@@ -263,8 +263,9 @@ def iterate(
                 parts, critic, jax.random.fold_in(key, 4), (sides[0].params, sides[1].params)
             )
             networks = (*networks, judge)
-            seconds["critic"] = seconds.get("critic", 0.0) + (now := time.perf_counter()) - clock
-            clock = now
+            if critic:
+                seconds["critic"] = seconds.get("critic", 0.0) + (now := time.perf_counter()) - clock
+                clock = now
         taken = sampler.take(jax.random.fold_in(key, 0), player, networks, knobs.trajectories)
         seconds["traverse"] += (now := time.perf_counter()) - clock
         if critic:

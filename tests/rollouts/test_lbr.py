@@ -324,7 +324,7 @@ def test_chances_of_winning():
 def test_what_is_refused():
     one = plain("flop", [0, 0, 0])
     for params, weights, message in (
-        ((stacked(one),), (1,), "params of 1 seats"),
+        ((stacked(one),), (1,), "params of 1 players"),
         ((stacked(one), stacked(one)), (1, 1), "leaf of shape"),
         ((stacked(one), stacked(one)), (-1,), "none negative"),
         ((stacked(one), stacked(one)), [[[1]]], "weights of shape"),

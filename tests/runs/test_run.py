@@ -358,6 +358,10 @@ def test_compare_runs_compares_checkpoints_by_their_bits(tmp_path):
     assert compare_runs(a, b) == ["checkpoint/3/default: ['w']: the leaf differs"]
     orbax(tmp_path / "c" / "checkpoint", [[0.0, 1.0]])
     assert compare_runs(a, tmp_path / "c") == ["checkpoint/3/default: ['w']: the leaf differs"]
+    for data in (b / "checkpoint" / "3" / "default" / "d").iterdir():
+        data.unlink()
+    (line,) = compare_runs(a, b)
+    assert line.startswith("checkpoint/3/default: cannot be read: ")
 
 
 # -- the edge of a script ---------------------------------------------------------------------------------
