@@ -5,6 +5,7 @@ python3 -m uv run experiments/deep_cfr.py --preset leduc
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import sys
@@ -44,11 +45,11 @@ from jaxnash.runs.deep_cfr import (
     probe,
     start,
 )
-from jaxnash.runs.deep_cfr_knobs import Knobs, checked, config_of, from_arguments
+from jaxnash.runs.deep_cfr_knobs import Knobs, checked, config_of, from_arguments, knobs_from
 from jaxnash.runs.deep_cfr_rivals import agent, earned, local
 from jaxnash.runs.directory import run_directory
 from jaxnash.runs.files import TIMING, now
-from jaxnash.runs.run import append_jsonl, logger, open_run, read_jsonl, update_summary, write_json
+from jaxnash.runs.run import append_jsonl, logger, open_run, read_json, read_jsonl, update_summary, write_json
 from jaxnash.types import JaxnashError
 
 
@@ -57,8 +58,16 @@ def main() -> None:
 
 
 def parsed(arguments: list[str]) -> Knobs:
-    left, preset = from_arguments(arguments)
-    return tyro.cli(Knobs, args=left, default=preset, description=__doc__)
+    """The knobs of the command line; what it leaves out is the preset's, or the resumed run's."""
+    left, defaults = from_arguments(arguments)
+    knobs = tyro.cli(Knobs, args=left, default=defaults, description=__doc__)
+    if not knobs.resume:
+        return knobs
+    config = run_directory("deep_cfr", knobs.run_dir, resume=True) / "config.json"
+    if not config.exists():
+        return knobs
+    defaults = dataclasses.replace(knobs_from(read_json(config)), resume=False, run_dir=None, at=None)
+    return tyro.cli(Knobs, args=left, default=defaults, description=__doc__)
 
 
 def run(knobs: Knobs) -> Path:

@@ -112,7 +112,7 @@ def test_a_kill_and_a_resume_change_no_bit(straight: Path, tmp_path: Path) -> No
 def test_an_earlier_checkpoint_is_gone_on_from(straight: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     run_here(*SMALL, "--run-dir", str(run_dir))
-    run_here(*SMALL, "--resume", f"{run_dir}@10")
+    run_here("--resume", f"{run_dir}@10")
     assert compare_runs(straight, run_dir) == []
 
 
