@@ -1,4 +1,4 @@
-"""`python -m benchmarks [bridge|cfr|deep_cfr|evaluator|leduc_floor]`: ratios to peers, tables and JSON."""
+"""`python -m benchmarks NAME`, or all of `COMMANDS`: ratios to peers, tables and JSON."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import sys
 
 import tyro
 
-from benchmarks import bridge, cfr, deep_cfr, evaluator, leduc_floor
+from benchmarks import bridge, cfr, deep_cfr, deep_cfr_knobs, evaluator, leduc_floor
 
 COMMANDS = {
     "bridge": bridge.run_from_command_line,
     "cfr": cfr.run_from_command_line,
     "deep_cfr": deep_cfr.run_from_command_line,
+    "deep_cfr_knobs": deep_cfr_knobs.run_from_command_line,
     "evaluator": evaluator.run_from_command_line,
     "leduc_floor": leduc_floor.run_from_command_line,
 }

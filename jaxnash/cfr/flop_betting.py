@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from jaxnash.games.holdem import Observation
-from jaxnash.types import Array
+from jaxnash.types import Array, PyTree
 
 SMALL, BIG, BET, STACK = 50, 100, 100, 20_000
 RAISES_BEFORE, BETS_AFTER = 3, 4
@@ -111,16 +112,16 @@ class Rows(NamedTuple):
     dealer: Array  # i8[]
     legal: Array  # bool[M, 3]
 
-    def observe(self, cards: Array) -> tuple[Observation, Array]:
-        """Observations and legal actions bool[B, 3], B = n * M rows, of hands i8[n, 7]: hand by hand."""
-        n, m = len(cards), len(self.legal)
+    def each(self, see: Callable[[Observation, Array], PyTree], cards: Array) -> PyTree:
+        """What `see(observation of leaves [1, ...], legal bool[1, 3])` gives for each of the hands i8[n, 7]
+        and decisions: leaves [n, M, ...]. What depends on the hand or on the bets alone is worked out only
+        once for each, as the one is mapped within the other."""
 
-        def every(table: Array) -> Array:
-            return jnp.broadcast_to(table, (n, *table.shape)).reshape(n * m, *table.shape[1:])
+        def one(hand: Array, bets: Array, chips: Array, legal: Array) -> PyTree:
+            return see(Observation(hand[None], bets[None], chips[None], self.dealer[None]), legal[None])
 
-        cards = jnp.broadcast_to(cards[:, None], (n, m, 7)).reshape(n * m, 7)
-        dealer = jnp.broadcast_to(self.dealer, (n * m,))
-        return Observation(cards, every(self.bets), every(self.chips), dealer), every(self.legal)
+        every = jax.vmap(jax.vmap(one, (None, 0, 0, 0)), (0, None, None, None))
+        return every(cards, self.bets, self.chips, self.legal)
 
 
 def rows_before(player: int) -> Rows:

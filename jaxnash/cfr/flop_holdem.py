@@ -70,7 +70,8 @@ def exploitability(
 
     Args:
         apply: (params, `holdem.Observation` of leaves [B, ...], legal bool[B, 3]) -> probabilities f[B, 3].
-            It is compiled once for each function object, so pass the same one each time.
+            It is compiled once for each function object, so pass the same one each time, and mapped over
+            hands and over bets: it sees one row, and what reads only the cards is done once a hand.
         params: the networks of player 0, who deals, and of player 1; leaves have a leading axis [T].
         weights: of the networks, f[T], or f[2, T] by player; not negative, in any unit. The policy is their
             mixture: a player draws one of them by weight for a whole game, which at an infoset is their
@@ -172,13 +173,14 @@ def _plan(
     apply: Apply, root: Decision, player: int, params: Params, rows: Rows, cards: Array, start: Array
 ) -> tuple[Array, Array]:
     """One network's plan f[n, L, K, 3] from the reach f[n, L] of a street's root; how far it is no policy."""
-    obs, legal = rows.observe(cards)
-    raw = apply(params, obs, legal)
+    legal = jnp.broadcast_to(rows.legal, (len(cards), *rows.legal.shape))
+    raw = rows.each(lambda obs, legal: apply(params, obs, legal)[0], cards)
     if raw.shape != legal.shape:
-        raise JaxnashError(f"apply gave probabilities of shape {raw.shape}: {legal.shape} is that of `legal`")
+        shapes = f"[B{''.join(f', {size}' for size in raw.shape[2:])}]"
+        raise JaxnashError(f"apply gave probabilities of shape {shapes}: [B, {ACTIONS}] is that of `legal`")
     raw = raw.astype(start.dtype)
     probs = jnp.where(legal, raw, 0)
-    sums = jnp.sum(probs, axis=1, keepdims=True)
+    sums = jnp.sum(probs, axis=-1, keepdims=True)
     worst = jnp.max(jnp.abs(sums - 1)) + jnp.max(jnp.abs(raw - probs)) - jnp.min(probs)
     probs = (probs / sums).reshape(*start.shape, -1, ACTIONS)
 

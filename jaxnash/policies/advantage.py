@@ -14,9 +14,10 @@ from jaxnash.games.game import Game
 from jaxnash.games.holdem import Observation
 from jaxnash.policies.masking import mask
 from jaxnash.policies.networks import no_carry
-from jaxnash.policies.poker import CARDS, RANKS, SUITS, feature_size, features
+from jaxnash.policies.poker import CARDS, RANKS, SUITS, part_sizes, parts
 from jaxnash.types import Array, JaxnashError, Key, Params, Policy, PolicySpec, PyTree
 
+GROUP = SUITS + RANKS + CARDS  # features of each street's cards
 HIDDEN = {"mlp": (64, 64, 64), "cards": (64,), "residual": (512,) * 6}  # widths where none are given
 
 
@@ -48,24 +49,29 @@ HEADS = {"regret-matching": regret_matching, "softmax": softmax}
 
 
 class Mlp(nn.Module):
-    """Dense layers with ReLU; with `residual`, layers of equal width add to what they read."""
+    """Dense layers with ReLU; with `residual`, layers of equal width add to what they read.
+
+    Where `x` is of several parts, the first layer adds up a dense layer of each.
+    """
 
     actions: int
     hidden: tuple[int, ...]
     residual: bool = False
 
     @nn.compact
-    def __call__(self, x: Array, *, features: bool = False) -> Array:
+    def __call__(self, x: tuple[Array, ...], *, features: bool = False) -> Array:
         for width in self.hidden:
-            y = nn.relu(nn.Dense(width, kernel_init=nn.initializers.he_normal())(x))
-            x = x + y if self.residual and y.shape == x.shape else y
-        return x if features else head(self.actions)(x)
+            dense = partial(nn.Dense, width, kernel_init=nn.initializers.he_normal())
+            y = nn.relu(sum(dense(use_bias=i == 0)(part) for i, part in enumerate(x)))
+            adds = self.residual and len(x) == 1 and y.shape == x[0].shape
+            x = (x[0] + y if adds else y,)
+        return x[0] if features else head(self.actions)(x[0])
 
 
 class Cards(nn.Module):
     """Seven layers in two branches, cards and betting (Brown et al. 2019, appendix C).
 
-    `x` is `policies.poker.features`; of each group of cards the first layer adds up learned vectors of rank,
+    `x` is `policies.poker.parts`; of each group of cards the first layer adds up learned vectors of rank,
     suit and card, as a product with the multi-hot features does.
     """
 
@@ -74,14 +80,14 @@ class Cards(nn.Module):
     streets: int
 
     @nn.compact
-    def __call__(self, x: Array, *, features: bool = False) -> Array:
+    def __call__(self, x: tuple[Array, Array], *, features: bool = False) -> Array:
         layer = partial(nn.Dense, self.width, kernel_init=nn.initializers.he_normal())
-        group = SUITS + RANKS + CARDS
-        cards = [x[..., i * group : (i + 1) * group] for i in range(self.streets)]
-        cards = nn.relu(jnp.concatenate([layer()(part) for part in cards], axis=-1))
+        shown, bets = x
+        groups = [shown[..., i * GROUP : (i + 1) * GROUP] for i in range(self.streets)]
+        cards = nn.relu(jnp.concatenate([layer()(part) for part in groups], axis=-1))
         for _ in range(3):
             cards = nn.relu(layer()(cards))
-        bets = nn.relu(layer()(x[..., self.streets * group :]))
+        bets = nn.relu(layer()(jnp.concatenate([shown[..., self.streets * GROUP :], bets], axis=-1)))
         bets = nn.relu(layer()(bets) + bets)
         both = nn.relu(layer()(jnp.concatenate([cards, bets], axis=-1)))
         for _ in range(2):
@@ -126,24 +132,23 @@ def network_spec(game: Game, *, body: str = "mlp", hidden: tuple[int, ...] = (),
 
 @lru_cache  # equal arguments give the identical functions, so that jit compiles them once
 def _network(observation: tuple[int, ...], actions: int, body: str, hidden: tuple[int, ...]) -> Network:
-    read, size = (lambda obs: obs), observation[0]
+    read, sizes = (lambda obs: (obs,)), observation[:1]
     if len(observation) == 3:
         streets, longest, moves = observation
         shapes = Observation(
             *(jax.ShapeDtypeStruct(s, jnp.int8) for s in ((7,), (streets, longest), (4,), ()))
         )
-        read, size = (lambda obs: features(obs, moves)), feature_size(shapes, moves)
+        read, sizes = (lambda obs: parts(obs, moves)), part_sizes(shapes, moves)
     if body == "cards":
         module: nn.Module = Cards(actions, hidden[0], observation[0])
     else:
         module = Mlp(actions, hidden, residual=body == "residual")
+    return network_of(module, read, lambda: tuple(jnp.zeros((1, size), jnp.float32) for size in sizes))
 
-    return network_of(module, read, lambda: jnp.zeros((1, size), jnp.float32))
 
-
-def network_of(module: nn.Module, read: Callable[[PyTree], Array], example: Callable[[], Array]) -> Network:
-    """The `Network` of a module that takes `read(observations)`, such as the array that `example` makes, and
-    gives the features of its last layer where it is called with `features=True`."""
+def network_of(module: nn.Module, read: Callable[[PyTree], PyTree], example: Callable[[], PyTree]) -> Network:
+    """The `Network` of a module that takes `read(observations)`, such as what `example` makes, and gives the
+    features of its last layer where it is called with `features=True`."""
 
     @jax.jit
     def init(key: Key) -> Params:

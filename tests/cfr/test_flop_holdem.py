@@ -106,6 +106,13 @@ def test_the_betting_tree():
     assert len(every) == 78 and sum(after is not None for _, _, after in every) == 70
 
 
+def look(rows, cards):
+    """Observations and legal actions at all decisions, hand by hand."""
+    first = lambda *row: jax.tree.map(lambda leaf: leaf[0], row)  # noqa: E731
+    found = jax.jit(lambda cards: rows.each(first, cards))(cards)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), found)
+
+
 @pytest.mark.parametrize("player", (0, 1))
 def test_rows_are_the_twin_s(player):
     hole, flop = (2, 51), (0, 13, 30)
@@ -113,7 +120,7 @@ def test_rows_are_the_twin_s(player):
         (rows_before(player), observation(player, hole, None, "", None)[0], None),
         (rows_after(player), observation(player, hole, flop, "", None)[0], flop),
     ):
-        obs, legal = jax.jit(rows.observe.__func__)(rows, np.array([cards, cards], np.int8))
+        obs, legal = look(rows, np.array([cards, cards], np.int8))
         seen = set()
         for i in range(len(legal)):
             before, after = ("".join(str(a - 1) for a in street if a) for street in obs.bets[i].tolist())
@@ -149,7 +156,7 @@ def test_rows_are_the_game_s():
     step = jax.jit(jax.vmap(lambda state, action: game.step(key, state, action), in_axes=(0, None)))
     observe = jax.jit(jax.vmap(game.observe))
     tables = {
-        (player, street): jax.jit(table.observe.__func__)(table, seen)
+        (player, street): look(table, seen)
         for player in (0, 1)
         for street, table, seen in (
             (0, rows_before(player), deals.before[deals.private[rows[:, player]]]),
