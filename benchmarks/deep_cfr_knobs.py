@@ -35,6 +35,7 @@ BASE = {
     "batch-size": 2048,
     "steps": 300,
     "least-steps": 300,
+    "head-rows": 0,
     "memory": 4_000_000,
     "workers": 1,
     "match-pairs": 0,
