@@ -98,6 +98,7 @@ def one(name: str, iterations: int) -> dict[str, Any]:
 def run(config: DeepCfrKnobs) -> dict[str, Any]:
     """Print a table, a row for each case."""
     console = Console()
+    load = os.getloadavg()[0]  # before it began: near 0, or the figures are not to be trusted
     rows = [one(name, config.iterations) for name in track(config.cases, console=Console(stderr=True))]
     table = Table("", "s an iteration", *PHASES, "predicted GiB", "peak GiB")
     for row in rows:
@@ -110,7 +111,6 @@ def run(config: DeepCfrKnobs) -> dict[str, Any]:
         )
     console.print(table)
     machine = f"{platform.machine()}, {os.cpu_count()} cores"
-    load = os.getloadavg()[0]
     result = {"config": asdict(config), "machine": machine, "date": now()[:10], "load": load, "rows": rows}
     if config.write:
         (HERE / "results" / "deep_cfr_knobs.json").write_text(json.dumps(result, indent=2) + "\n")

@@ -14,10 +14,9 @@ from jaxnash.games.game import Game
 from jaxnash.games.holdem import Observation
 from jaxnash.policies.masking import mask
 from jaxnash.policies.networks import no_carry
-from jaxnash.policies.poker import CARDS, RANKS, SUITS, part_sizes, parts
+from jaxnash.policies.poker import GROUP, part_sizes, parts
 from jaxnash.types import Array, JaxnashError, Key, Params, Policy, PolicySpec, PyTree
 
-GROUP = SUITS + RANKS + CARDS  # features of each street's cards
 HIDDEN = {"mlp": (64, 64, 64), "cards": (64,), "residual": (512,) * 6}  # widths where none are given
 
 

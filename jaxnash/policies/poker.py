@@ -10,6 +10,7 @@ from jaxnash.types import Array
 
 GROUPS = (slice(0, 2), slice(2, 5), slice(5, 6), slice(6, 7))  # hole, flop, turn, river
 SUITS, RANKS, CARDS = 4, 13, 52
+GROUP = SUITS + RANKS + CARDS  # features of each group
 NUMBERS = 6
 
 
@@ -58,7 +59,7 @@ def parts(obs: Observation, num_actions: int) -> tuple[Array, Array]:
 def part_sizes(obs: Observation, num_actions: int) -> tuple[int, int]:
     """C and D - C of `parts(obs, num_actions)`; only the shapes of `obs` are read."""
     streets, longest = obs.bets.shape[-2:]
-    return streets * (SUITS + RANKS + CARDS + 1), streets * longest * num_actions + NUMBERS + 1
+    return streets * (GROUP + 1), streets * longest * num_actions + NUMBERS + 1
 
 
 def feature_size(obs: Observation, num_actions: int) -> int:

@@ -21,6 +21,7 @@ import numpy as np
 from flax import serialization
 
 from jaxnash.policies.spec import build
+from jaxnash.runs.files import first_line
 from jaxnash.types import JaxnashError, Neural, Params, PolicySpec, PyTree
 
 SHOWN = 3  # mismatches an error lists
@@ -129,7 +130,7 @@ def _manager(path: str | Path, *, write: bool = False, keep: int | None = 1) -> 
         try:
             manager = ocp.CheckpointManager(folder, options=options, item_handlers=handlers)
         except OSError as error:
-            raise JaxnashError(f"cannot write the checkpoint {path}: {_line(error)}") from error
+            raise JaxnashError(f"cannot write the checkpoint {path}: {first_line(error)}") from error
         try:
             yield manager
         finally:
@@ -145,7 +146,7 @@ def _write(manager: Any, path: str | Path, step: int, **items: Any) -> None:
     try:
         manager.save(step, args=ocp.args.Composite(**arguments), force=True)
     except (OSError, ValueError, RuntimeError) as error:  # TensorStore reports a full disk as a ValueError
-        raise JaxnashError(f"cannot write the checkpoint {path}: {_line(error)}") from error
+        raise JaxnashError(f"cannot write the checkpoint {path}: {first_line(error)}") from error
 
 
 def _about(manager: Any, path: str | Path, step: int) -> dict[str, Any]:
@@ -181,7 +182,7 @@ def _read(manager: Any, path: str | Path, step: int, item: str, template: PyTree
     try:
         read = manager.restore(step, args=ocp.args.Composite(**{item: ocp.args.StandardRestore(plain)}))[item]
     except (OSError, ValueError, KeyError) as error:
-        raise JaxnashError(f"cannot read the checkpoint {path}: {_line(error)}") from error
+        raise JaxnashError(f"cannot read the checkpoint {path}: {first_line(error)}") from error
     saved = _saved_sums(manager, step)
     changed = [name for name, sum_ in _sums(read).items() if saved.get(name, sum_) != sum_]
     if changed:
@@ -263,7 +264,3 @@ def _saved_sums(manager: Any, step: int) -> dict[str, int]:
         return manager.restore(step, args=ocp.args.Composite(sums=ocp.args.JsonRestore()))["sums"] or {}
     except (OSError, ValueError, KeyError):
         return {}
-
-
-def _line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).strip().splitlines()[0][:1000]

@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from jaxnash.runs.files import read_json, read_jsonl, without_timing
+from jaxnash.runs.files import first_line, read_json, read_jsonl, without_timing
 
 CHANGEABLE = (
     "workers",
@@ -112,7 +112,7 @@ def _compare_checkpoints(a: Path, b: Path) -> list[str]:
     try:
         leaves_a, leaves_b = _leaves(a), _leaves(b)
     except (OSError, ValueError, KeyError) as error:
-        return [f"cannot be read: {(str(error) or type(error).__name__).splitlines()[0]}"]
+        return [f"cannot be read: {first_line(error)}"]
     if list(leaves_a) != list(leaves_b):
         return [f"the tree differs: {sorted(set(leaves_a) ^ set(leaves_b))}"]
     return [f"{name}: the leaf differs" for name in leaves_a if leaves_a[name] != leaves_b[name]]

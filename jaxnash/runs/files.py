@@ -34,6 +34,11 @@ def disk_error(path: str | Path, error: OSError) -> JaxnashError:
     return JaxnashError(f"cannot write {path}: {error.strerror or error}; {way_out}")
 
 
+def first_line(error: Exception) -> str:
+    """What went wrong, for one line: others' messages may be pages."""
+    return (str(error) or type(error).__name__).strip().splitlines()[0][:1000]
+
+
 def plain(obj: Any) -> Any:
     """`obj` as JSON has it: arrays and tuples become lists, paths strings, NaN and infinities null."""
     if isinstance(obj, dict):

@@ -122,7 +122,7 @@ def test_a_kill_during_a_save_leaves_the_last_one(straight: Path, tmp_path: Path
     where = "orbax.checkpoint:StandardCheckpointHandler.finalize"
     killed = process(where, "2", str(SCRIPT), *arguments, code=KILLED)
     assert killed.returncode == -9, killed.stderr
-    run_here(*arguments, "--resume")
+    run_here("--resume", str(run_dir))  # the rest is the run's own
     assert compare_runs(straight, run_dir) == []
 
 
