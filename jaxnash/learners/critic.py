@@ -21,6 +21,7 @@ side, so both players share a critic and all transitions.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -32,7 +33,7 @@ import optax
 
 from jaxnash.games.game import Game
 from jaxnash.games.holdem import Observation
-from jaxnash.learners.head import BLOCK, factor, moved, products, spread, with_one
+from jaxnash.learners.head import BLOCK, factor, moved, squares, with_one
 from jaxnash.learners.reservoir import bytes_of
 from jaxnash.policies.advantage import Network, head, network_of
 from jaxnash.policies.poker import features
@@ -63,12 +64,12 @@ class Ring(NamedTuple):
 class CriticFit(NamedTuple):
     """How a critic is fitted to a ring."""
 
-    steps: int = 500
+    steps: int = 500  # 0: only the last layer is learnt
     batch: int = 256  # transitions a step, drawn evenly from the ring
     learning_rate: float = 1e-3  # Adam's, constant: the strategies go on changing
     clip: float = 1.0  # norm of the gradient
     scale: float = 10.0  # values are divided by it, and outputs multiplied
-    rows: int = 65_536  # transitions from which the last layer is solved for, in whole blocks of 4096
+    rows: int = 65_536  # transitions from which the last layer is solved for, in runs of 4096
     sweeps: int = 8  # least squares one after the other: the most decisions of a path
     ridge: float = 3e-5  # see `learners.head`
 
@@ -128,12 +129,22 @@ def _extend(memory: Ring, rows: Transition, count: Array) -> Ring:
     return Ring(kept, (memory.place + count) % capacity, filled)
 
 
+FREQUENCY = 2.0  # of unit input; at 1 or .5 Leduc's histories look alike, and errors are 3 and 8 times larger
+_frequencies = nn.initializers.variance_scaling(FREQUENCY**2, "fan_in", "normal")
+_phases = nn.initializers.uniform(2 * math.pi)
+
+
 class Pair(nn.Module):
     """A perceptron over both players' features [..., 2, D], joined with the products of their embeddings: who
-    holds the better hand is no sum of what each one holds."""
+    holds the better hand is no sum of what each one holds.
+
+    `cosines`: the layers are random Fourier features (Rahimi and Recht, "Random Features for Large-Scale
+    Kernel Machines", 2007, algorithm 1), which are well-conditioned as drawn and need no training.
+    """
 
     actions: int
     hidden: tuple[int, ...]
+    cosines: bool = False
 
     @nn.compact
     def __call__(self, x: Array, *, features: bool = False) -> Array:
@@ -141,18 +152,25 @@ class Pair(nn.Module):
         first, second = each[..., 0, :], each[..., 1, :]
         x = jnp.concatenate([first * second, first, second], axis=-1)
         for width in self.hidden[1:]:
-            x = nn.relu(nn.Dense(width, kernel_init=nn.initializers.he_normal())(x))
+            if self.cosines:
+                x = nn.LayerNorm(use_bias=False, use_scale=False)(x)
+                x = jnp.cos(nn.Dense(width, kernel_init=_frequencies, bias_init=_phases)(x))
+            else:
+                x = nn.relu(nn.Dense(width, kernel_init=nn.initializers.he_normal())(x))
         return x if features else head(self.actions)(x)
 
 
-def critic_network(game: Game, hidden: tuple[int, ...] = (64, 64, 64)) -> Network:
+def critic_network(game: Game, hidden: tuple[int, ...] = (64, 64, 64), *, cosines: bool = False) -> Network:
     """A network of both players' observations [B, 2, ...], one output per action of the mover.
+
+    `cosines`: layers that stay as drawn, for fits of 0 steps. They are worth their width where there are as
+    many as histories to be told apart; else layers have to be trained.
 
     Hold'em's observations name suits each in their own way, so of two hands together it knows the ranks and
     each one's suits, but not which suits they share: a slightly blurred history.
     """
     step = jax.eval_shape(lambda key: game.observe(game.init(key, None)), jax.random.key(0))
-    return _network(step.obs.__class__ is Observation, game.actions.n, hidden, _shapes(step.obs))
+    return _network(step.obs.__class__ is Observation, game.actions.n, hidden, cosines, _shapes(step.obs))
 
 
 def _shapes(obs: PyTree) -> tuple:
@@ -160,7 +178,7 @@ def _shapes(obs: PyTree) -> tuple:
 
 
 @lru_cache  # equal arguments give the identical functions, so that jit compiles them once
-def _network(holdem: bool, actions: int, hidden: tuple[int, ...], shapes: tuple) -> Network:
+def _network(holdem: bool, actions: int, hidden: tuple[int, ...], cosines: bool, shapes: tuple) -> Network:
     def read(obs: PyTree) -> Array:
         return features(obs, actions) if holdem else obs
 
@@ -168,15 +186,23 @@ def _network(holdem: bool, actions: int, hidden: tuple[int, ...], shapes: tuple)
         leaves = [jnp.zeros((1, *shape), dtype) for shape, dtype in shapes]
         return read(Observation(*leaves) if holdem else leaves[0])
 
-    return network_of(Pair(actions, hidden), read, example)
+    return network_of(Pair(actions, hidden, cosines), read, example)
 
 
-def _next_strategy(strategy: Strategy, players: tuple[Params, Params], then: Transition) -> Array:
-    """What is played f32[B, A] at the decisions `then`; `players` are the params that 0 and 1 play by."""
-    second = then.mover == 1
-    obs = of_mover(second, then.obs)
-    first_plays, second_plays = (strategy(one, obs, then.legal) for one in players)
-    return jnp.where(then.legal, jnp.where(second[:, None], second_plays, first_plays), 0)
+def _played(strategy: Strategy, players: tuple[Params, Params], rows: Transition) -> Array:
+    """What is played f32[B, A] at these decisions; `players` are the params that 0 and 1 play by."""
+    second = rows.mover == 1
+    obs = of_mover(second, rows.obs)
+    first_plays, second_plays = (strategy(one, obs, rows.legal) for one in players)
+    return jnp.where(rows.legal, jnp.where(second[:, None], second_plays, first_plays), 0)
+
+
+def _runs(key: Key, filled: Array, number: int) -> Array:
+    """Places i32[number, BLOCK] that follow each other in each row, rows spread evenly over the first
+    `filled`; all of them, and some beyond, where there are not more."""
+    stretch = jnp.maximum(filled // number, BLOCK)
+    first = jnp.arange(number) * stretch + jax.random.randint(key, (number,), 0, stretch - BLOCK + 1)
+    return first[:, None] + jnp.arange(BLOCK)
 
 
 def critic_learner(network: Network, strategy: Strategy, fit: CriticFit) -> CriticLearner:
@@ -200,24 +226,29 @@ def critic_learner(network: Network, strategy: Strategy, fit: CriticFit) -> Crit
         now = jax.tree.map(lambda leaf: leaf[place], memory.rows)
         following = (place + 1) % memory.rows.last.shape[0]
         then = jax.tree.map(lambda leaf: leaf[following], memory.rows)
-        return now, then.obs, jnp.where(now.last[:, None], 0, _next_strategy(strategy, players, then))
+        return now, then.obs, jnp.where(now.last[:, None], 0, _played(strategy, players, then))
 
     def solved(key: Key, params: Params, memory: Ring, players: tuple[Params, Params]) -> Params:
-        place, counted = spread(key, jnp.maximum(memory.filled, 1), fit.rows)
+        """What follows a row is the next row, so each row's features are needed once."""
+        capacity = memory.rows.last.shape[0]
+        number = -(-min(fit.rows, capacity) // BLOCK)
 
-        def look(some: tuple[Array, Array]) -> tuple[Array, ...]:
-            now, seen, played = pairs(memory, some[0], players)
-            did = jax.nn.one_hot(now.action, played.shape[1]) * some[1][:, None]
-            both = (with_one(network.features(params, obs)) for obs in (now.obs, seen))
-            return *both, did, played, now.payoff / fit.scale
+        def look(place: Array) -> tuple[Array, ...]:
+            now = jax.tree.map(lambda leaf: leaf[place % capacity], memory.rows)
+            known = jnp.append(jnp.full(BLOCK - 1, True), now.last[-1])  # whether what follows is here
+            counted = (place < memory.filled) & known
+            phi, played = with_one(network.features(params, now.obs)), _played(strategy, players, now)
+            did = (now.action[:, None] == jnp.arange(played.shape[1])) & counted[:, None]
+            return phi, did, played, now.payoff / fit.scale, now.last
 
-        blocks = jax.lax.map(look, (place.reshape(-1, BLOCK), counted.reshape(-1, BLOCK)))
-        gram = jnp.sum(jax.lax.map(lambda one: products(one[0], one[2]), blocks), axis=0)
-        phi, follows, did, played, paid = (leaf.reshape(-1, *leaf.shape[2:]) for leaf in blocks)
-        solve = factor(gram, fit.ridge)
+        seen = jax.lax.map(look, _runs(key, jnp.maximum(memory.filled, 1), number))
+        phi, did, played, paid, last = (leaf.reshape(-1, *leaf.shape[2:]) for leaf in seen)
+        most, solve = jnp.max(jnp.abs(paid)), factor(squares(phi, did), fit.ridge)
 
         def sweep(_: Array, now: Array) -> Array:
-            target = paid + jnp.sum(played * (follows @ now.T), axis=1)
+            here = jnp.sum(played * (phi @ now.T), axis=1)
+            here = jnp.clip(here, -most, most)  # or errors could feed themselves
+            target = paid + jnp.where(last, 0, jnp.roll(here, -1))
             return solve((did * target[:, None]).T @ phi)
 
         kernel, bias = (params["params"]["head"][name] for name in ("kernel", "bias"))
@@ -245,6 +276,7 @@ def critic_learner(network: Network, strategy: Strategy, fit: CriticFit) -> Crit
         stepping, solving = jax.random.split(key)
         state, losses = jax.lax.scan(step, state, jax.random.split(stepping, fit.steps))
         state = state._replace(params=solved(solving, state.params, memory, players))
-        return state, jnp.mean(losses[-max(1, fit.steps // 10) :]) * fit.scale**2
+        last = losses[-max(1, fit.steps // 10) :]
+        return state, jnp.sum(last) / max(1, len(last)) * fit.scale**2
 
     return CriticLearner(init, update, q)

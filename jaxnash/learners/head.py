@@ -46,14 +46,6 @@ def mean_of(key: Key, filled: Array, most: int, add: Callable[[Array, Array], Py
     return jax.tree.map(lambda leaf: leaf / taken, total)
 
 
-def spread(key: Key, filled: Array, most: int) -> tuple[Array, Array]:
-    """The same choice of at most `most` rows at once: i32[M], and which of these count, bool[M], where M is
-    the next multiple of `BLOCK`."""
-    order = jnp.arange(-(-most // BLOCK) * BLOCK)
-    stride, taken = _stretches(filled, most)
-    return _one_of_each(key, order, stride, filled), order < taken
-
-
 def _stretches(filled: Array, most: int) -> tuple[Array, Array]:
     """How long the stretches are of which one row each is taken, and how many."""
     stride = (filled + most - 1) // most
@@ -67,6 +59,26 @@ def _one_of_each(key: Key, order: Array, stride: Array, filled: Array) -> Array:
 def products(features: Array, weight: Array) -> Array:
     """The matrices f32[A, H, H] of features f32[B, H], a row counting `weight` f32[B, A]."""
     return jnp.einsum("bh,ba,bk->ahk", features, weight, features)
+
+
+def squares(features: Array, did: Array) -> Array:
+    """The sums f32[A, H, H] of products of features f32[N, H] over the rows that did an action, bool[N, A].
+    Of each row at most one: rows of an action are taken together, so that each costs one product, not A."""
+    actions = did.shape[1]
+    which = jnp.where(jnp.any(did, axis=1), jnp.argmax(did, axis=1), actions)
+    order, count = jnp.argsort(which), jnp.sum(did, axis=0)
+    blocks = (count + BLOCK - 1) // BLOCK
+    ends, first = jnp.cumsum(blocks), jnp.cumsum(count) - count
+
+    def add(i: Array, total: Array) -> Array:
+        action = jnp.searchsorted(ends, i, side="right")
+        place = (i - (ends - blocks)[action]) * BLOCK + jnp.arange(BLOCK)
+        some = features[order[jnp.minimum(first[action] + place, len(did) - 1)]]
+        some = jnp.where((place < count[action])[:, None], some, 0)
+        return total.at[action].add(some.T @ some)
+
+    zero = jnp.zeros((actions, *2 * features.shape[1:]), features.dtype)
+    return jax.lax.fori_loop(0, ends[-1], add, zero)
 
 
 def with_one(features: Array) -> Array:

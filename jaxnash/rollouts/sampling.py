@@ -60,20 +60,33 @@ def traversing(walker: Traverser, setups: PyTree = None) -> Take:
     return take
 
 
-def walking(walker: Walker, setups: PyTree = None, *, policies: bool = False, steps: bool = False) -> Take:
+def walking(
+    walker: Walker,
+    setups: PyTree = None,
+    *,
+    policies: bool = False,
+    steps: bool = False,
+    critic_from: int | None = None,
+) -> Take:
     """Outcome sampling; `params` are the traverser's and the opponent's networks' and the critic's.
 
     `policies`: keep the opponent's strategies, for an average policy network. `steps`: keep all decisions.
+    `critic_from`: keep decisions of trajectories from this number on, and nothing else of these.
     """
 
     def take(key: Key, player: int, params: tuple[Params, Params, Params], ids: Array) -> Taken:
         parts = []
         for walked in walks(walker, key, params[:2], params[2], player, ids, setups=setups):
-            others = [other_samples(walked, player)] if policies else []
-            kept = [walked] if steps else []
+            split = None if critic_from is None else np.searchsorted(walked.trajectory, critic_from)
+            learnt, judged = (
+                jax.tree.map(lambda leaf: leaf[part], walked)  # noqa: B023
+                for part in (slice(0, split), slice(split or 0, None))
+            )
+            others = [other_samples(learnt, player)] if policies else []
+            kept = [judged] if steps else []
             nodes = len(walked.node) + int(walked.last.sum())
             parts.append(
-                Taken([own_samples(walked, player)], others, kept, nodes, int(walked.node.max()) + 1)
+                Taken([own_samples(learnt, player)], others, kept, nodes, int(walked.node.max()) + 1)
             )
         return joined(parts)
 

@@ -116,6 +116,7 @@ def walker(
     length: int,
     epsilon: float,
     regrets: Regrets = sampled_regrets,
+    critic_from: int | None = None,
 ) -> Walker:
     """A walker of `game` (sequential, two players, paid at the end), compiled once for both players.
 
@@ -132,6 +133,8 @@ def walker(
         epsilon: how often the traverser draws evenly instead of by its strategy. Everything must be sampled
             for regrets to be unbiased, so above 0; at 1 the sampling policy is the same in all iterations.
         regrets: the estimate, `sampled_regrets` or `critic_regrets`.
+        critic_from: on trajectories from this number on the opponent too draws evenly half of the time: for
+            a critic, who has to know what players do not do. None: on none.
 
     `walk` takes the params of the traverser and of the opponent, and trajectory ids, of which negative ones
     are skipped. Path `i` is a function of (key, i, params) alone. Raises `ValueError` for another epsilon, or
@@ -152,6 +155,7 @@ def walker(
         setups: PyTree = None,
     ) -> Walked:
         keys, roots = _roots(game.init, key, ids, setups)
+        widely = ids >= (0 if critic_from is None else critic_from)
 
         def decide(node: Array, state: PyTree, weight: Array) -> tuple[PyTree, Array, Steps, Path]:
             """All lanes' next action, whether they have one or not."""
@@ -160,11 +164,13 @@ def walker(
             mover = step.active[:, 1].astype(jnp.int32)
             own = mover == player
             obs, legal = of_mover(mover == 1, (step.obs, step.legal))
-            mine, theirs = (strategy(side, obs, legal) for side in params)
-            played = jnp.where(own[:, None], mine, theirs)
+            by_own, by_other = (strategy(side, obs, legal) for side in params)
+            played = jnp.where(own[:, None], by_own, by_other)
             number = jnp.sum(legal, axis=-1)
             mixed = (1 - epsilon) * played + epsilon * legal / number[:, None]
-            sampling = jnp.where(own[:, None], mixed, played)
+            curious = (played + legal / number[:, None]) / 2
+            theirs = played if critic_from is None else jnp.where(widely[:, None], curious, played)
+            sampling = jnp.where(own[:, None], mixed, theirs)
             here = jax.vmap(jax.random.fold_in, (0, None))(keys, node)
             action = _draw(sampling, jax.vmap(jax.random.uniform)(here))
             drawn = jnp.take_along_axis(sampling, action[:, None], axis=-1)[:, 0]

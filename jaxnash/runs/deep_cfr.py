@@ -80,6 +80,8 @@ class Plan(NamedTuple):
     walks: str  # "" for traversals, else "plain", "dream" or "escher"
     epsilon: float
     critic_hidden: tuple[int, ...]
+    critic_cosines: bool
+    critic_from: int | None  # the first trajectory that is for the critic alone
 
 
 def played(name: str, bet_sizes: tuple[float, ...] = ()) -> Played:
@@ -145,13 +147,15 @@ def build(plan: Plan) -> Take:
         length=2 * what.depth,
         epsilon=1.0 if plan.walks == "escher" else plan.epsilon,
         regrets=critic_regrets if plan.walks == "escher" else sampled_regrets,
+        critic_from=plan.critic_from,
     )
-    return walking(outcomes, what.setups, policies=plan.policies, steps=critic is not None)
+    kept = {"policies": plan.policies, "steps": critic is not None, "critic_from": plan.critic_from}
+    return walking(outcomes, what.setups, **kept)
 
 
 def critic_of(plan: Plan, what: Played, **fit: Any) -> CriticLearner:
     """The critic of a plan, of paths with `2 * what.depth` decisions at the most."""
-    net = critic_network(what.game, plan.critic_hidden)
+    net = critic_network(what.game, plan.critic_hidden, cosines=plan.critic_cosines)
     knobs = CriticFit(sweeps=2 * what.depth, **fit)
     return critic_learner(net, advantage_strategy(network(plan.spec)), knobs)
 
@@ -190,10 +194,13 @@ def parts_of(knobs: Knobs) -> Parts:
         (knobs.algorithm if knobs.algorithm in CRITICS else "plain") if outcome(knobs) else "",
         knobs.epsilon,
         knobs.critic_hidden,
+        knobs.critic_features == "random",
+        knobs.trajectories if knobs.algorithm in CRITICS and knobs.critic_trajectories else None,
     )
     critic = None
     if knobs.algorithm in CRITICS:
-        sizes = {"steps": knobs.critic_steps, "batch": knobs.batch_size, "rows": knobs.critic_rows}
+        steps = 0 if plan.critic_cosines else knobs.critic_steps
+        sizes = {"steps": steps, "batch": knobs.batch_size, "rows": knobs.critic_rows}
         critic = critic_of(plan, what, scale=knobs.scale, **sizes)
     net = network(spec)
     return Parts(what, net, learner(net, fit, policy), plan, critic)
@@ -232,6 +239,11 @@ def steps_of(knobs: Knobs, iteration: int) -> int:
     return max(knobs.least_steps, round(knobs.steps * iteration / knobs.iterations))
 
 
+def walked_by(knobs: Knobs) -> int:
+    """Trajectories of each player an iteration, the critic's own included."""
+    return knobs.trajectories + (knobs.critic_trajectories if knobs.algorithm in CRITICS else 0)
+
+
 def sizes_of(knobs: Knobs) -> dict[str, int]:
     """What is remembered: regrets, past networks (all but deep-cfr), strategies (deep-cfr)."""
     single = knobs.algorithm != "deep-cfr"
@@ -266,7 +278,7 @@ def iterate(
             if critic:
                 seconds["critic"] = seconds.get("critic", 0.0) + (now := time.perf_counter()) - clock
                 clock = now
-        taken = sampler.take(jax.random.fold_in(key, 0), player, networks, knobs.trajectories)
+        taken = sampler.take(jax.random.fold_in(key, 0), player, networks, walked_by(knobs))
         seconds["traverse"] += (now := time.perf_counter()) - clock
         if critic:
             walked, met = ordered(taken.steps)
@@ -289,7 +301,7 @@ def iterate(
         losses.append(float(loss) * knobs.scale**2)
         sides[player] = sides[player]._replace(params=params, memory=memory, history=history)
         seconds["fit"] += time.perf_counter() - clock
-        counts += (taken.nodes, count, steps, knobs.trajectories)
+        counts += (taken.nodes, count, steps, walked_by(knobs))
     words = np.stack([counts & 0xFFFFFFFF, counts >> 32], axis=1).astype(np.uint32)
     state = State((sides[0], sides[1]), np.int32(t), words, critic)
     nodes, remembered, steps, trajectories = counts.tolist()
@@ -359,11 +371,12 @@ class Forecast(NamedTuple):
 
 
 def predicted_bytes(knobs: Knobs, parts: Parts) -> int:
-    """Bytes of memories, past networks and the traversers' buffers."""
+    """Bytes of memories, past networks, the critic's least squares and the traversers' buffers."""
     row = row_of(parts.what.game, parts.what.setups)
     held = memory_bytes(parts.net, row, **sizes_of(knobs))
     if parts.critic is not None:
         held += ring_bytes(transition_of(parts.what.game, parts.what.setups), knobs.critic_memory)
+        held += min(knobs.critic_rows, knobs.critic_memory) * 4 * (knobs.critic_hidden[-1] + 1)  # features
     each = size_in_bytes(row, max(SCRATCH, 4 * knobs.lanes)) * (2 if parts.plan.policies else 1)
     return held + each * knobs.workers
 
@@ -373,7 +386,7 @@ def probe(knobs: Knobs, parts: Parts, state: State) -> Forecast:
     sampler = here(partial(build, parts.plan))
     params = (state.sides[0].params, state.sides[1].params)
     networks = (*params, state.critic[0].params if state.critic else ()) if parts.plan.walks else params
-    count = min(knobs.trajectories, 4 * knobs.lanes)
+    count = min(walked_by(knobs), 4 * knobs.lanes)
     key = jax.random.key(0)
     nodes, traverse_seconds = 0, 0.0
     for player in (0, 1):
@@ -381,7 +394,7 @@ def probe(knobs: Knobs, parts: Parts, state: State) -> Forecast:
         taken, seconds = timed(sampler, key, player, networks, count)
         nodes += taken.nodes
         traverse_seconds += seconds
-    share = knobs.trajectories / count
+    share = walked_by(knobs) / count
     steps, few = np.mean([steps_of(knobs, t) for t in range(1, knobs.iterations + 1)]), np.int32(20)
     fit = parts.learner.advantages
     memory = reservoir(row_of(parts.what.game, parts.what.setups), min(knobs.memory, 100_000))
@@ -390,4 +403,11 @@ def probe(knobs: Knobs, parts: Parts, state: State) -> Forecast:
     jax.block_until_ready(fit(key, params[0], memory, few))
     fitting = 2 * (time.perf_counter() - clock) / float(few) * float(steps)
     phases = {"traverse": traverse_seconds * share / min(knobs.workers, os.cpu_count() or 1), "fit": fitting}
+    if parts.critic is not None:
+        transitions = state.critic[1]._replace(filled=np.int32(knobs.critic_memory))
+        update = partial(parts.critic.update, key, state.critic[0], transitions, params)
+        jax.block_until_ready(update())
+        clock = time.perf_counter()
+        jax.block_until_ready(update())
+        phases["critic"] = 2 * (time.perf_counter() - clock)
     return Forecast(nodes * share, sum(phases.values()), phases, predicted_bytes(knobs, parts))

@@ -38,6 +38,12 @@ class Knobs:
     """outcome: how often the traverser draws evenly instead of by its strategy (escher: always)."""
     critic_memory: int = 400_000
     """dream, escher: transitions that the critic learns from, the latest ones."""
+    critic_trajectories: int = 0
+    """dream, escher: further paths of each player an iteration, for the critic alone, on which the opponent
+    too draws evenly half of the time; 0: the critic learns from the paths that regrets come from."""
+    critic_features: Literal["trained", "random"] = "trained"
+    """dream, escher: what the critic's last layer is given. random: cosines in random directions, which stay
+    as they are; they need about as many as there are histories to tell apart."""
     critic_steps: int = 500
     """dream, escher: gradient steps of the critic before each player's walks."""
     critic_rows: int = 65_536
@@ -200,13 +206,14 @@ PRESETS: dict[str, Knobs] = {
 VARIANTS: dict[tuple[str, str], dict[str, Any]] = {
     ("leduc", "dream"): {"iterations": 300, "trajectories": 2250, "lanes": 2250},
     ("leduc", "escher"): {
-        "iterations": 300,
-        "trajectories": 3000,
-        "lanes": 3000,
-        "critic_steps": 1000,
+        "iterations": 150,
+        "trajectories": 4500,
+        "lanes": 1500,
+        "critic_trajectories": 1500,
+        "critic_features": "random",
+        "critic_hidden": (64, 1024),
+        "critic_memory": 131_072,
         "critic_rows": 131_072,
-        "critic_memory": 800_000,
-        "critic_hidden": (64, 128, 128),
     },
 }
 
@@ -229,6 +236,7 @@ def checked(knobs: Knobs) -> Knobs:
         "head_rows": 0,
         "gram_rows": 1,
         "critic_memory": 1,
+        "critic_trajectories": 0,
         "critic_steps": 1,
         "critic_rows": 1,
     }

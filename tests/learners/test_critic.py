@@ -12,6 +12,7 @@ import pytest
 from jaxnash.learners.critic import (
     CriticFit,
     Ring,
+    _runs,
     critic_learner,
     critic_network,
     extend,
@@ -20,6 +21,7 @@ from jaxnash.learners.critic import (
     transition_of,
 )
 from jaxnash.learners.deep_cfr import ordered
+from jaxnash.learners.head import BLOCK
 from jaxnash.rollouts.walk import Steps, walker, walks
 from tests.rollouts.test_traverse import case
 from tests.rollouts.test_walk import truth
@@ -64,6 +66,53 @@ def test_values_are_those_of_the_strategies_of_now():
     for params, right in ((before.params, False), (after.params, True)):
         error = np.abs(learner.q(params, jnp.asarray(observed)) - truth().q)[seen]
         assert (np.max(error) < 0.05) == right
+
+
+def error_where_seen(q: jax.Array, memory: Ring) -> np.ndarray:
+    """Of each filled row's history and action."""
+    rows = jax.tree.map(lambda leaf: np.asarray(leaf)[: int(memory.filled)], memory.rows)
+    history = [int((truth().observed == obs).all((1, 2)).argmax()) for obs in rows.obs]
+    return np.abs(q - truth().q)[history, rows.action]
+
+
+def test_random_features_suffice_without_training():
+    """As above, with cosines that stay as they were drawn."""
+    network = critic_network(KUHN.game, (16, 64), cosines=True)
+    learner = critic_learner(network, KUHN.strategy, CriticFit(steps=0, scale=2.0, sweeps=3, rows=10**6))
+    memory, state = filled_ring(steps_of(3_000), 20_000), learner.init(jax.random.key(1))
+    before, _ = learner.update(jax.random.key(2), state, memory, KUHN.params[::-1])
+    after, _ = learner.update(jax.random.key(3), before, memory, KUHN.params)
+    for params, right in ((before.params, False), (after.params, True)):
+        error = error_where_seen(learner.q(params, jnp.asarray(truth().observed)), memory)
+        assert (np.max(error) < 0.05) == right
+    below, drawn = (dict(state.params["params"]) for state in (after, state))
+    below.pop("head"), drawn.pop("head")
+    jax.tree.map(np.testing.assert_array_equal, below, drawn)
+
+
+def test_a_ring_that_went_round_is_read_in_order():
+    """The latest row lies in the middle, the oldest path has lost its beginning and what follows the last
+    slot is in the first: the same values."""
+    fit = CriticFit(scale=2.0, sweeps=3, rows=10**6)
+    learner = critic_learner(critic_network(KUHN.game, (32, 32)), KUHN.strategy, fit)
+    first, second = steps_of(2_000, seed=1), steps_of(2_000, seed=2)
+    memory = filled_ring(first, 12_001)
+    memory = extend(memory, second, count=int(np.max(np.flatnonzero(second.last))) + 1)
+    assert 0 < int(memory.place) < 12_001 == int(memory.filled) < len(first.last) + int(memory.place)
+    state, _ = learner.update(jax.random.key(3), learner.init(jax.random.key(1)), memory, KUHN.params)
+    assert np.max(error_where_seen(learner.q(state.params, jnp.asarray(truth().observed)), memory)) < 0.05
+
+
+@pytest.mark.parametrize(("filled", "number"), [(5, 1), (9_000, 4), (50_000, 4)])
+def test_runs_are_spread_over_the_ring(filled, number):
+    """All rows where there are not more than are asked for; else as many, in stretches of their own."""
+    places = np.asarray(_runs(jax.random.key(0), jnp.int32(filled), number))
+    np.testing.assert_array_equal(np.diff(places, axis=1), 1)
+    met = np.unique(places[places < filled])
+    assert len(met) == min(filled, number * BLOCK)
+    if filled > number * BLOCK:
+        np.testing.assert_array_equal(places[:, 0] // (filled // number), np.arange(number))
+        np.testing.assert_array_equal(places[:, -1] // (filled // number), np.arange(number))
 
 
 def test_many_updates_stay_near_the_truth():

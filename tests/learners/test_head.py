@@ -12,7 +12,7 @@ import pytest
 from jaxnash.games.game import sampled
 from jaxnash.games.kuhn import kuhn
 from jaxnash.learners.deep_cfr import Fit, Row, fitter, regret_loss
-from jaxnash.learners.head import BLOCK, mean_of, moved, solved
+from jaxnash.learners.head import BLOCK, mean_of, moved, solved, squares
 from jaxnash.learners.reservoir import Reservoir, insert, reservoir
 from jaxnash.policies.advantage import network, network_spec
 
@@ -118,6 +118,18 @@ def test_means_are_over_rows_spread_evenly(filled, most):
     taken = np.flatnonzero(np.asarray(hits))
     assert len(taken) == -(-filled // stride) <= most + 1
     np.testing.assert_array_equal(taken // stride, np.arange(len(taken)))
+
+
+@pytest.mark.parametrize("count", [7, BLOCK, 3 * BLOCK + 1])
+def test_squares_are_sums_of_the_rows_that_did_an_action(count):
+    """Some rows did none, and one action nobody did."""
+    rng = np.random.default_rng(count)
+    features = rng.normal(size=(count, 5)).astype(np.float32)
+    did = rng.integers(0, 4, count)[:, None] == np.array([0, 9, 2, 3])
+    expected = np.einsum("bh,ba,bk->ahk", *(np.float64(leaf) for leaf in (features, did, features)))
+    found = jax.jit(squares)(features, did)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * count)
+    assert not found[1].any()
 
 
 def test_a_fit_with_a_solved_head_has_less_error():

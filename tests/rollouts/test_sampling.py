@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -117,6 +118,21 @@ def test_workers_and_their_deaths_do_not_show(number):
     finally:
         sampler.close()
     assert sampler.pids() == [] and not any(map(alive, pids))
+
+
+def test_a_critics_own_paths_are_not_in_the_regrets():
+    """Regrets are those of the other paths, bit for bit; the critic is given all of its own and no more."""
+    knobs = dataclasses.replace(KNOBS, algorithm="dream", critic_hidden=(8, 8), critic_trajectories=20)
+    parts, key = parts_of(knobs), jax.random.key(3)
+    state = start(knobs, parts)
+    params = (state.sides[0].params, state.sides[1].params, state.critic[0].params)
+    both = here(partial(build, parts.plan)).take(key, 0, params, 64)
+    without = here(partial(build, parts.plan._replace(critic_from=None))).take(key, 0, params, 44)
+    assert_equal(ordered(both.regrets), ordered(without.regrets))
+    np.testing.assert_array_equal(
+        np.unique(np.concatenate([steps.trajectory for steps in both.steps])), np.arange(44, 64)
+    )
+    assert both.nodes > without.nodes
 
 
 def sleeping(path: str) -> Any:

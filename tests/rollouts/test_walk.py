@@ -32,6 +32,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "plain": {"epsilon": 0.5, "critic": False},
     "dream": {"epsilon": 0.5},
     "escher": {"epsilon": 1.0, "regrets": critic_regrets},
+    "wide": {"epsilon": 0.5, "critic_from": 20},
 }
 slow = partial(pytest.param, marks=pytest.mark.slow)
 
@@ -79,6 +80,7 @@ class Decision(NamedTuple):
 def recursion(name: str, kind: str, player: int, trajectory: int) -> list[Decision]:
     """The path of a trajectory, by the words of `rollouts.walk`'s docstring."""
     one, epsilon = case(name), KINDS[kind]["epsilon"]
+    curious = trajectory >= KINDS[kind].get("critic_from", trajectory + 1)
     init, step, look, strategy, q = programs(name)
     sides = one.params if player == 0 else one.params[::-1]
     key, sign = jax.random.fold_in(one.key, trajectory), 1 - 2 * player
@@ -98,6 +100,8 @@ def recursion(name: str, kind: str, player: int, trajectory: int) -> list[Decisi
             sampling = [
                 (1 - epsilon) * p + (epsilon / len(choices) if may else 0) for p, may in zip(played, legal)
             ]
+        elif curious:
+            sampling = [p / 2 + (0.5 / len(choices) if may else 0) for p, may in zip(played, legal)]
         now = jax.random.fold_in(key, node)
         action = drawn(sampling, float(jax.random.uniform(now)))
         after = step(jax.random.fold_in(now, 1), state, np.array([action, action], np.int32))
@@ -137,7 +141,7 @@ def two(name: str):
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("kuhn", "plain"), ("kuhn", "dream"), ("kuhn", "escher")]
+    [("kuhn", kind) for kind in KINDS]
     + [slow(name, kind) for name in ("leduc", "flop", "no-limit") for kind in KINDS],
 )
 def test_steps_equal_a_plain_recursion(name, kind):
@@ -309,7 +313,7 @@ def test_a_perfect_critic_gives_exact_regrets():
 def test_a_perfect_critic_lowers_the_variance():
     """Of the weighed regrets, which plain outcome sampling has the most of."""
     spread = {}
-    for kind in KINDS:
+    for kind in ("plain", "dream", "escher"):
         steps = (
             known(kind, 20_000, 0)
             if kind != "plain"
