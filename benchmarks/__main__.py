@@ -7,6 +7,7 @@ import sys
 import tyro
 
 from benchmarks import bridge, cfr, deep_cfr, deep_cfr_knobs, evaluator, leduc_floor
+from jaxnash.runs.cli import main as cli
 
 COMMANDS = {
     "bridge": bridge.run_from_command_line,
@@ -24,4 +25,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    cli(main)

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
-import platform
 import random
 import statistics
 import subprocess
@@ -28,6 +26,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.recorded import conditions, write
 from jaxnash.keys import derive
 from jaxnash.showdown import simulator
 from jaxnash.showdown.pool import NODE_FLAGS, Pool
@@ -253,6 +252,7 @@ class Bridge:
 
 def run(config: Bridge, *, policy_rows: Sequence[PolicyRow] = ()) -> dict[str, Any]:
     """Times all rows in each of the rounds, prints the table and returns what it says."""
+    where = conditions()
     rates: dict[str, list[float]] = {}
 
     def add(name: str, decisions: int, seconds: float) -> None:
@@ -285,16 +285,14 @@ def run(config: Bridge, *, policy_rows: Sequence[PolicyRow] = ()) -> dict[str, A
     ]
     result = {
         "config": asdict(config),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        **where,
         "rows": rows,
     }
     if config.memory_battles:
         result["memory"] = memory(config.memory_battles)
     _show(result)
     if config.write:
-        path = HERE / "results" / "bridge.json"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(result, indent=2) + "\n")
+        write("bridge", result)
     return result
 
 

@@ -10,18 +10,14 @@ installed, does not build in time or finds no GPU is named as such; no figure is
 from __future__ import annotations
 
 import contextlib
-import json
 import multiprocessing
 import os
-import platform
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import tyro
@@ -29,8 +25,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.contenders import CONTENDERS, serve
+from benchmarks.recorded import conditions, write
+from jaxnash.types import JaxnashError
 
-HERE = Path(__file__).parent
 OURS = ("ours, public", "ours, generic")
 PEERS = ("OpenSpiel C++", "LiteEFG", "JaxCFR")
 ON_GPU = (*OURS, "JaxCFR")
@@ -265,16 +262,14 @@ def run(config: Cfr) -> dict[str, Any]:
         ("games", config.games, [*GAMES, *LARGE]),
     ):
         if unknown := [name for name in asked if name not in known]:
-            raise SystemExit(f"Unknown {word} {unknown}; there are {known}.")
+            raise JaxnashError(f"unknown {word} {unknown}: there are {known}")
     gpu = _default_backend() == "gpu"
     names = [(name, "cpu") for name in config.contenders]
     names += [(name, "gpu") for name in config.contenders if name in ON_GPU and gpu]
     chosen = config.games or (GAMES + LARGE if gpu else GAMES)
     result: dict[str, Any] = {
         "config": asdict(config),
-        "machine": f"{platform.machine()}, core {config.core} of {os.cpu_count()}",
-        "date": time.strftime("%Y-%m-%d"),
-        "load": os.getloadavg()[0],  # before it began: near 0, or the figures are not to be trusted
+        **conditions(cores=f"core {config.core} of {{}}"),
         "games": {},
     }
     console = Console(width=None if sys.stdout.isatty() else 160)
@@ -292,9 +287,7 @@ def run(config: Cfr) -> dict[str, Any]:
     console.print(aims_table(result["aims"]))
     console.print(f"Load of the machine before: {result['load']:.1f}")
     if config.write:
-        path = HERE / "results" / "cfr.json"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(_rounded(result), indent=2) + "\n")
+        write("cfr", result)
     return result
 
 
@@ -365,11 +358,3 @@ def figure(value: float | None) -> str:
             shown = value / size
             return f"{shown:.{0 if shown >= 100 else 1 if shown >= 10 else 2}f}{unit}"
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}" if value >= 1e-3 else "0"
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, float):
-        return float(f"{value:.10g}")
-    if isinstance(value, dict):
-        return {key: _rounded(inner) for key, inner in value.items()}
-    return [_rounded(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -8,14 +8,10 @@ as if its traversals were as large as ours.
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 import statistics
 import time
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -24,12 +20,12 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.recorded import conditions, write
 from jaxnash.learners.deep_cfr import ordered, remember
 from jaxnash.rollouts.sampling import Taken, here, workers
 from jaxnash.runs.deep_cfr import build, parts_of, start
 from jaxnash.runs.deep_cfr_knobs import PRESETS, Knobs
 
-HERE = Path(__file__).parent
 AIM = 1.5e6  # nodes a second, Leduc with 3 x 64
 LEDUC = replace(PRESETS["leduc"], game="leduc", hidden=(64, 64, 64), memory=200_000, iterations=2)
 LIMIT = replace(LEDUC, game="limit", batch_size=2048, scale=300.0)
@@ -109,7 +105,7 @@ def case_of(name: str, config: DeepCfr) -> dict[str, Any]:
 
 def run(config: DeepCfr) -> dict[str, Any]:
     """Time all cases round by round, print the table and return what it says."""
-    load = os.getloadavg()[0]
+    where = conditions(jax.default_backend())
     cases = {name: case_of(name, config) for name in config.cases}
     figures: dict[str, dict[str, list[float]]] = {name: {"nodes": [], "steps": []} for name in cases}
     per_traversal: dict[str, float] = {}
@@ -152,17 +148,14 @@ def run(config: DeepCfr) -> dict[str, Any]:
             rows.append({"row": name, "nodes_per_second": statistics.median(found), "nodes_rounds": found})
     result: dict[str, Any] = {
         "config": asdict(config),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {jax.default_backend()}",
-        "date": time.strftime("%Y-%m-%d"),
-        "load": load,  # before it began: near 0, or the figures are not to be trusted
+        **where,
         "rows": rows,
         "absent": absent,
         "aim": {"at_least": AIM, "measured": {row["row"]: row["nodes_per_second"] for row in rows[:2]}},
     }
     show(result)
     if config.write:
-        path = HERE / "results" / "deep_cfr.json"
-        path.write_text(json.dumps(result, indent=2) + "\n")
+        write("deep_cfr", result)
     return result
 
 

@@ -7,9 +7,7 @@ programs, or its largest worker), beside what the run predicted it would hold.
 
 from __future__ import annotations
 
-import json
 import os
-import platform
 import re
 import statistics
 import subprocess
@@ -24,7 +22,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from jaxnash.runs.files import now, read_jsonl
+from benchmarks.recorded import conditions, write
+from jaxnash.runs.files import read_jsonl
+from jaxnash.types import JaxnashError
 
 HERE = Path(__file__).parent
 SCRIPT = HERE.parent / "experiments" / "deep_cfr.py"
@@ -54,6 +54,7 @@ CASES: dict[str, dict[str, int]] = {
     "workers 2": {"workers": 2},
     "head-rows 400,000": {"head-rows": 400_000},
 }
+UNCOUNTED = 2  # iterations, which compile
 PHASES = ("traverse", "remember", "fit")
 
 
@@ -83,7 +84,7 @@ def one(name: str, iterations: int) -> dict[str, Any]:
         process.returncode = os.waitstatus_to_exitcode(status)
         if status:
             raise RuntimeError(f"{name}: the run failed:\n{output}")
-        rows = [row["timing"] for row in read_jsonl(run_dir / "metrics.jsonl")][2:]
+        rows = [row["timing"] for row in read_jsonl(run_dir / "metrics.jsonl")][UNCOUNTED:]
     told = re.search(r"([\d.]+) GiB", " ".join(output.split()))
     kilobytes = usage.ru_maxrss / (1024 if sys.platform == "darwin" else 1)
     return {
@@ -98,7 +99,11 @@ def one(name: str, iterations: int) -> dict[str, Any]:
 def run(config: DeepCfrKnobs) -> dict[str, Any]:
     """Print a table, a row for each case."""
     console = Console()
-    load = os.getloadavg()[0]  # before it began: near 0, or the figures are not to be trusted
+    if config.iterations <= UNCOUNTED:
+        raise JaxnashError(
+            f"--iterations is {config.iterations}: pass more than the {UNCOUNTED} that are not counted"
+        )
+    where = conditions()
     rows = [one(name, config.iterations) for name in track(config.cases, console=Console(stderr=True))]
     table = Table("", "s an iteration", *PHASES, "predicted GiB", "peak GiB")
     for row in rows:
@@ -110,10 +115,9 @@ def run(config: DeepCfrKnobs) -> dict[str, Any]:
             f"{row['peak_gib']:.2f}",
         )
     console.print(table)
-    machine = f"{platform.machine()}, {os.cpu_count()} cores"
-    result = {"config": asdict(config), "machine": machine, "date": now()[:10], "load": load, "rows": rows}
+    result = {"config": asdict(config), **where, "rows": rows}
     if config.write:
-        (HERE / "results" / "deep_cfr_knobs.json").write_text(json.dumps(result, indent=2) + "\n")
+        write("deep_cfr_knobs", result)
     return result
 
 

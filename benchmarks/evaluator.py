@@ -7,16 +7,12 @@ ready for it. Before anything is timed, all agree on the hands that the slowest 
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from math import comb
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -27,11 +23,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from benchmarks.recorded import conditions, write
 from jaxnash.games.cards import CATEGORIES, RANKS, SUITS, hand_ranks
 from jaxnash.games.evaluator import STRENGTHS, category, hand_strength, numbered_hand, tables
 from jaxnash.types import Array
 
-HERE = Path(__file__).parent
 EVERY_HAND = (23_294_460, 58_627_800, 31_433_400, 6_461_620, 6_180_020, 4_047_644, 3_473_184, 224_848, 41_584)
 BLOCK = 1 << 16
 AIM = 100e6  # hands a second
@@ -121,7 +117,7 @@ def count_every_hand(tables: Any) -> Array:
 
 def run(config: Evaluator) -> dict[str, Any]:
     """Times all contenders, prints the table and returns what it says."""
-    load = os.getloadavg()[0]
+    where = conditions(jax.default_backend())
     began = time.perf_counter()
     on_host = tables()
     build = time.perf_counter() - began
@@ -166,9 +162,7 @@ def run(config: Evaluator) -> dict[str, Any]:
     ]
     result: dict[str, Any] = {
         "config": asdict(config),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {jax.default_backend()}",
-        "date": time.strftime("%Y-%m-%d"),
-        "load": load,  # before it began: near 0, or the figures are not to be trusted
+        **where,
         "tables_mb": sum(table.nbytes for table in on_host) / 1e6,
         "tables_s": build,
         "rows": rows,
@@ -184,9 +178,7 @@ def run(config: Evaluator) -> dict[str, Any]:
         result["every_hand"] = {"seconds": taken, "compile_s": seconds, "rate": comb(52, 7) / taken}
     _show(result)
     if config.write:
-        path = HERE / "results" / "evaluator.json"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(_rounded(result), indent=2) + "\n")
+        write("evaluator", result)
     return result
 
 
@@ -221,11 +213,3 @@ def _show(result: dict[str, Any]) -> None:
 
 def _millions(rate: float) -> str:
     return f"{rate / 1e6:.3g}"
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, float):
-        return float(f"{value:.4g}")
-    if isinstance(value, dict):
-        return {key: _rounded(inner) for key, inner in value.items()}
-    return [_rounded(inner) for inner in value] if isinstance(value, list) else value

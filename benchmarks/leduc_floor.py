@@ -7,10 +7,8 @@ be fitted, and only sampling is to blame.
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -20,6 +18,7 @@ import tyro
 from rich.console import Console
 from rich.progress import track
 
+from benchmarks.recorded import conditions, write
 from jaxnash.cfr import exploitability
 from jaxnash.games.game import sampled
 from jaxnash.games.leduc import leduc
@@ -28,8 +27,6 @@ from jaxnash.policies.advantage import regret_matching
 from jaxnash.rollouts.sampling import traversing
 from jaxnash.rollouts.traverse import traverser
 from jaxnash.types import Array
-
-HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -93,6 +90,7 @@ def one(config: LeducFloor, where: Infosets, seed: int) -> list[tuple[int, int, 
 
 def run(config: LeducFloor) -> dict[str, Any]:
     """All seeds; prints each one's first measurement at or after the budget of nodes, and the mean."""
+    measured_on = conditions()
     where, console, found = infosets(leduc(suits=False)), Console(), {}
     began = time.perf_counter()
     for seed in config.seeds:
@@ -102,9 +100,9 @@ def run(config: LeducFloor) -> dict[str, Any]:
         console.print(f"seed {seed}: {read[2]:.1f} milli-antes at {read[1]:,} nodes, iteration {read[0]}")
     values = [one["read"][2] for one in found.values()]
     console.print(f"mean {np.mean(values):.1f}, {min(values):.1f} to {max(values):.1f}", highlight=False)
-    result = {"config": asdict(config), "seeds": found, "seconds": time.perf_counter() - began}
+    result = {"config": asdict(config), **measured_on, "seeds": found, "seconds": time.perf_counter() - began}
     if config.write:
-        (HERE / "results" / "leduc_floor.json").write_text(json.dumps(result, indent=2) + "\n")
+        write("leduc_floor", result)
     return result
 
 

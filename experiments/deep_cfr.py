@@ -5,7 +5,6 @@ python3 -m uv run experiments/deep_cfr.py --preset leduc
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shutil
 import sys
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import tyro
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -45,11 +43,11 @@ from jaxnash.runs.deep_cfr import (
     probe,
     start,
 )
-from jaxnash.runs.deep_cfr_knobs import Knobs, checked, config_of, from_arguments, knobs_from
+from jaxnash.runs.deep_cfr_knobs import Knobs, checked, config_of, from_arguments
 from jaxnash.runs.deep_cfr_rivals import agent, earned, local
-from jaxnash.runs.directory import run_directory
+from jaxnash.runs.directory import command_line, run_directory
 from jaxnash.runs.files import TIMING, now
-from jaxnash.runs.run import append_jsonl, logger, open_run, read_json, read_jsonl, update_summary, write_json
+from jaxnash.runs.run import append_jsonl, logger, open_run, read_jsonl, update_summary, write_json
 from jaxnash.types import JaxnashError
 
 
@@ -60,14 +58,7 @@ def main() -> None:
 def parsed(arguments: list[str]) -> Knobs:
     """The knobs of the command line; what it leaves out is the preset's, or the resumed run's."""
     left, defaults = from_arguments(arguments)
-    knobs = tyro.cli(Knobs, args=left, default=defaults, description=__doc__)
-    if not knobs.resume:
-        return knobs
-    config = run_directory("deep_cfr", knobs.run_dir, resume=True) / "config.json"
-    if not config.exists():
-        return knobs
-    defaults = dataclasses.replace(knobs_from(read_json(config)), resume=False, run_dir=None, at=None)
-    return tyro.cli(Knobs, args=left, default=defaults, description=__doc__)
+    return command_line(Knobs, "deep_cfr", args=left, default=defaults, description=__doc__)
 
 
 def run(knobs: Knobs) -> Path:

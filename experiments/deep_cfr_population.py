@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import tyro
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -25,7 +24,7 @@ from jaxnash.runs.checkpoint import save_state
 from jaxnash.runs.cli import main as cli
 from jaxnash.runs.deep_cfr import iterate, predicted_bytes
 from jaxnash.runs.deep_cfr_knobs import Knobs, config_of, from_arguments
-from jaxnash.runs.directory import run_directory
+from jaxnash.runs.directory import command_line, run_directory
 from jaxnash.runs.files import TIMING, now
 from jaxnash.runs.population import (
     begun,
@@ -101,7 +100,10 @@ def parsed(arguments: list[str]) -> PopulationKnobs:
     left, base = from_arguments(arguments)
     if "--at" in left:
         raise JaxnashError("a population has no @: --resume RUN continues where it stopped")
-    return tyro.cli(PopulationKnobs, args=left, default=defaults(base.preset), description=__doc__)
+    default = defaults(base.preset)
+    return command_line(
+        PopulationKnobs, "deep_cfr_population", args=left, default=default, description=__doc__
+    )
 
 
 def run(knobs: PopulationKnobs) -> Path:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import tyro
 from rich.console import Console
 
 from jaxnash.psro.gaps import OracleGap, analysis
@@ -24,7 +23,7 @@ from jaxnash.psro.tournament import to_csv, to_json
 from jaxnash.runs import stop
 from jaxnash.runs.checkpoint import restore
 from jaxnash.runs.cli import main as cli
-from jaxnash.runs.directory import run_directory
+from jaxnash.runs.directory import command_line, run_directory
 from jaxnash.runs.display import Display
 from jaxnash.runs.gen1ou import League, estimate
 from jaxnash.runs.knobs import Knobs, checked, member_of, scripted
@@ -60,10 +59,13 @@ SMOKE = {
 
 
 def main() -> None:
-    knobs = tyro.cli(Knobs, description=__doc__)
-    if knobs.smoke:
-        knobs = dataclasses.replace(knobs, **SMOKE)
-    cli(lambda: run(checked(knobs)))
+    cli(lambda: run(checked(parsed())))
+
+
+def parsed() -> Knobs:
+    """The knobs of the command line; what it leaves out is the default, or the resumed run's."""
+    knobs = command_line(Knobs, "psro_gen1ou", description=__doc__)
+    return dataclasses.replace(knobs, **SMOKE) if knobs.smoke else knobs
 
 
 def run(knobs: Knobs) -> Path:

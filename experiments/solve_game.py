@@ -17,7 +17,6 @@ from typing import Literal
 
 import jax
 import numpy as np
-import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
@@ -31,7 +30,7 @@ from jaxnash.games.game import HistoryTree, PublicGame, TreeError, TreeGame
 from jaxnash.runs import stop
 from jaxnash.runs.checkpoint import restore_state, save_state
 from jaxnash.runs.cli import main as cli
-from jaxnash.runs.directory import run_directory
+from jaxnash.runs.directory import command_line, run_directory
 from jaxnash.runs.files import TIMING
 from jaxnash.runs.named import made
 from jaxnash.runs.run import (
@@ -92,8 +91,7 @@ class Knobs:
 
 
 def main() -> None:
-    knobs = tyro.cli(Knobs, description=__doc__)
-    cli(lambda: run(knobs))
+    cli(lambda: run(command_line(Knobs, "solve_game", description=__doc__)))
 
 
 def run(knobs: Knobs) -> Path:

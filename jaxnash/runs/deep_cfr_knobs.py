@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
+from jaxnash.runs.directory import knobs_of
 from jaxnash.types import JaxnashError
 
 
@@ -322,10 +323,6 @@ def config_of(knobs: Knobs) -> dict:
 
 def knobs_from(config: dict) -> Knobs:
     """The knobs that config.json holds. Raises `JaxnashError` for a run of another kind."""
-    names = {field.name for field in dataclasses.fields(Knobs)}
     if not set(config) >= {"game", "algorithm", "traversal", "memory"}:
         raise JaxnashError("this is no deep CFR run: its config.json has other knobs")
-    kept: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in config.items()
-    }
-    return Knobs(**{name: value for name, value in kept.items() if name in names})
+    return knobs_of(Knobs, config)

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks import cfr
+from benchmarks import cfr, recorded
 from benchmarks.contenders import Contender, answer
+from jaxnash.types import JaxnashError
 
 
 def conversation(build: Any) -> tuple[Any, threading.Thread]:
@@ -21,7 +22,7 @@ def conversation(build: Any) -> tuple[Any, threading.Thread]:
 
 
 def test_it_measures_kuhn_in_a_process_pinned_to_one_core(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(cfr, "HERE", tmp_path)
+    monkeypatch.setattr(recorded, "RESULTS", tmp_path)
     monkeypatch.setattr(cfr, "_default_backend", lambda: "cpu")
     config = cfr.Cfr(games=("kuhn",), contenders=("ours, generic",), rounds=2, sample=0.01, write=True)
     result = cfr.run(config)
@@ -38,13 +39,13 @@ def test_it_measures_kuhn_in_a_process_pinned_to_one_core(capsys, tmp_path, monk
     assert all(aim["measured"] is None and aim["met"] is None for aim in result["aims"])
     printed = capsys.readouterr().out
     assert "CFR+ on kuhn" in printed and "no GPU" in printed and "not measured" in printed
-    assert json.loads((tmp_path / "results" / "cfr.json").read_text())["games"]["kuhn"][1] == gpu
+    assert json.loads((tmp_path / "cfr.json").read_text())["games"]["kuhn"][1] == gpu
 
 
 def test_unknown_games_and_contenders_are_refused():
-    with pytest.raises(SystemExit, match=r"games \['goofspiel'\]; there are .*'goofspiel_5'"):
+    with pytest.raises(JaxnashError, match=r"games \['goofspiel'\]: there are .*'goofspiel_5'"):
         cfr.run(cfr.Cfr(games=("kuhn", "goofspiel")))
-    with pytest.raises(SystemExit, match=r"contenders \['ours'\]"):
+    with pytest.raises(JaxnashError, match=r"contenders \['ours'\]"):
         cfr.run(cfr.Cfr(contenders=("ours",)))
 
 

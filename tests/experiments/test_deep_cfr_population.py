@@ -12,7 +12,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -21,6 +20,7 @@ import pytest
 from jaxnash.games import kuhn
 from jaxnash.policies.advantage import HIDDEN
 from jaxnash.psro.tournament import payoffs
+from jaxnash.runs import directory
 from jaxnash.runs.checkpoint import restore_state, save_state
 from jaxnash.runs.deep_cfr import iterate, start
 from jaxnash.runs.deep_cfr_knobs import PRESETS, knobs_from
@@ -86,10 +86,7 @@ def run_here(*arguments: str) -> None:
 
 
 def knobs_of(run_dir: Path) -> PopulationKnobs:
-    stored: dict[str, Any] = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in read_json(run_dir / "config.json").items()
-    }
-    return PopulationKnobs(**stored)
+    return directory.knobs_of(PopulationKnobs, read_json(run_dir / "config.json"))
 
 
 def pool_of(run_dir: Path, generation: int) -> list[Agent]:
@@ -343,7 +340,7 @@ def test_a_kill_and_stops_change_no_bit(
             run_here(*arguments, "--resume")
         assert left.value.code == 0
         assert f"stopped after {told}; the same command with --resume continues" in capsys.readouterr().out
-    run_here(*arguments[:-2], "--resume", str(run_dir))
+    run_here("--resume", str(run_dir))  # the other knobs are the run's own
     assert differences(straight, run_dir) == []
     run_here(*arguments, "--resume")  # once more changes nothing
     assert differences(straight, run_dir) == []

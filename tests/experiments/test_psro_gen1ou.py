@@ -147,7 +147,7 @@ def test_kill_9_of_the_whole_process_then_resume(moment: str, straight: Path, tm
     killed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
     assert killed.returncode == -signal.SIGKILL, killed.stderr[-3000:]
     assert not (run_dir / "psro_summary.json").exists()
-    run_here(*arguments, "--resume")
+    run_here("--run-dir", str(run_dir), "--resume")  # the other knobs are the run's own
     assert compare_runs(straight, run_dir) == []
 
 

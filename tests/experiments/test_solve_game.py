@@ -80,7 +80,7 @@ def test_a_kill_and_a_resume_change_no_bit(
     assert killed.returncode == -9, killed.stderr.decode()
     assert not (run_dir / "result.json").exists()
     assert read_jsonl(run_dir / "metrics.jsonl")[-1]["iteration"] == 400  # measured, not yet saved
-    run_here(*arguments[1:], "--resume")
+    run_here("--run-dir", str(run_dir), "--resume")  # the other knobs are the run's own
     told = capsys.readouterr().out
     assert "0:J:pb" in told and "8.737e-05" in told
     log = (run_dir / "training.log").read_text()
