@@ -209,8 +209,8 @@ VARIANTS: dict[tuple[str, str], dict[str, Any]] = {
     ("leduc", "escher"): {
         "iterations": 150,
         "trajectories": 4500,
-        "lanes": 1500,
-        "critic_trajectories": 1500,
+        "lanes": 4500,
+        "critic_trajectories": 9000,
         "critic_features": "random",
         "critic_hidden": (64, 1024),
         "critic_memory": 131_072,
