@@ -215,6 +215,7 @@ VARIANTS: dict[tuple[str, str], dict[str, Any]] = {
         "critic_hidden": (64, 1024),
         "critic_memory": 131_072,
         "critic_rows": 131_072,
+        "gram_rows": 262_144,
     },
 }
 
