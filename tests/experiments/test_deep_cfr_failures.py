@@ -29,6 +29,8 @@ CRITIC += [
     "--critic-hidden",
     "16",
 ]
+OWN = ("--critic-features", "random", "--critic-hidden", "8", "32", "--critic-trajectories", "40")
+OWN += ("--workers", "2")
 SHORT += ["--iterations", "4", "--checkpoint-every", "2", "--evaluate-every", "2"]
 
 
@@ -151,10 +153,10 @@ def test_a_full_disk_is_one_line_and_keeps_the_last_checkpoint(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("algorithm", ["dream", "escher"])
-def test_critics_are_resumed_bit_for_bit(algorithm: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("algorithm", "options"), [("dream", ()), ("escher", ()), ("escher", OWN)])
+def test_critics_are_resumed_bit_for_bit(algorithm: str, options: tuple[str, ...], tmp_path: Path) -> None:
     """Killed with SIGKILL before row 6 is written, so that the last checkpoint is of 4."""
-    arguments, run_dir = [*CRITIC, "--algorithm", algorithm], tmp_path / "run"
+    arguments, run_dir = [*CRITIC, *options, "--algorithm", algorithm], tmp_path / "run"
     run_here(*arguments, "--run-dir", str(tmp_path / "straight"))
     killed = process(
         "jaxnash.runs.run:append_jsonl", "6", str(SCRIPT), *arguments, "--run-dir", str(run_dir), code=KILLED
