@@ -30,6 +30,7 @@ from jaxnash.memory import available_memory
 from jaxnash.rollouts.sampling import Sampler, here, workers
 from jaxnash.runs import stop
 from jaxnash.runs.checkpoint import restore_state, save_state
+from jaxnash.runs.cli import command_line
 from jaxnash.runs.cli import main as cli
 from jaxnash.runs.deep_cfr import (
     Parts,
@@ -39,13 +40,12 @@ from jaxnash.runs.deep_cfr import (
     exact_policy,
     iterate,
     parts_of,
-    predicted_bytes,
-    probe,
     start,
 )
+from jaxnash.runs.deep_cfr_forecast import predicted_bytes, probe
 from jaxnash.runs.deep_cfr_knobs import Knobs, checked, config_of, from_arguments
 from jaxnash.runs.deep_cfr_rivals import agent, earned, local
-from jaxnash.runs.directory import command_line, run_directory
+from jaxnash.runs.directory import run_directory
 from jaxnash.runs.files import TIMING, now
 from jaxnash.runs.run import append_jsonl, logger, open_run, read_jsonl, update_summary, write_json
 from jaxnash.types import JaxnashError

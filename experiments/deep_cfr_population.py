@@ -21,10 +21,12 @@ from jaxnash.psro.meta_solvers import nash
 from jaxnash.psro.tournament import Table, pairs_missing, payoffs
 from jaxnash.runs import stop
 from jaxnash.runs.checkpoint import save_state
+from jaxnash.runs.cli import command_line
 from jaxnash.runs.cli import main as cli
-from jaxnash.runs.deep_cfr import iterate, predicted_bytes
+from jaxnash.runs.deep_cfr import iterate
+from jaxnash.runs.deep_cfr_forecast import predicted_bytes
 from jaxnash.runs.deep_cfr_knobs import Knobs, config_of, from_arguments
-from jaxnash.runs.directory import command_line, run_directory
+from jaxnash.runs.directory import run_directory
 from jaxnash.runs.files import TIMING, now
 from jaxnash.runs.population import (
     begun,

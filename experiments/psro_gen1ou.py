@@ -22,8 +22,9 @@ from jaxnash.psro.members import Entry, population_to_json
 from jaxnash.psro.tournament import to_csv, to_json
 from jaxnash.runs import stop
 from jaxnash.runs.checkpoint import restore
+from jaxnash.runs.cli import command_line
 from jaxnash.runs.cli import main as cli
-from jaxnash.runs.directory import command_line, run_directory
+from jaxnash.runs.directory import run_directory
 from jaxnash.runs.display import Display
 from jaxnash.runs.gen1ou import League, estimate
 from jaxnash.runs.knobs import Knobs, checked, member_of, scripted

@@ -29,8 +29,9 @@ from jaxnash.games import from_openspiel, goofspiel, holdem_subgame, kuhn, leduc
 from jaxnash.games.game import HistoryTree, PublicGame, TreeError, TreeGame
 from jaxnash.runs import stop
 from jaxnash.runs.checkpoint import restore_state, save_state
+from jaxnash.runs.cli import command_line
 from jaxnash.runs.cli import main as cli
-from jaxnash.runs.directory import command_line, run_directory
+from jaxnash.runs.directory import run_directory
 from jaxnash.runs.files import TIMING
 from jaxnash.runs.named import made
 from jaxnash.runs.run import (

@@ -33,27 +33,19 @@ def mean_of(key: Key, filled: Array, most: int, add: Callable[[Array, Array], Py
     """The mean of what rows contribute, over some `most` of the first `filled` rows, spread evenly over them
     (one drawn of each so many in order). `add(rows i32[B], counted bool[B])` gives the sum of those that
     count; arrays of fixed shapes."""
-    stride, taken = _stretches(filled, most)
+    stride = (filled + most - 1) // most
+    taken = jnp.maximum((filled + stride - 1) // stride, 1)
 
     def block(i: Array, total: PyTree) -> PyTree:
         order = i * BLOCK + jnp.arange(BLOCK)
-        place = _one_of_each(jax.random.fold_in(key, i), order, stride, filled)
+        drawn = jax.random.randint(jax.random.fold_in(key, i), order.shape, 0, stride)
+        place = jnp.minimum(order * stride + drawn, filled - 1)
         return jax.tree.map(jnp.add, total, add(place, order < taken))
 
     shapes = jax.eval_shape(add, jnp.zeros(BLOCK, jnp.int32), jnp.zeros(BLOCK, bool))
     zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     total = jax.lax.fori_loop(0, (taken + BLOCK - 1) // BLOCK, block, zero)
     return jax.tree.map(lambda leaf: leaf / taken, total)
-
-
-def _stretches(filled: Array, most: int) -> tuple[Array, Array]:
-    """How long the stretches are of which one row each is taken, and how many."""
-    stride = (filled + most - 1) // most
-    return stride, jnp.maximum((filled + stride - 1) // stride, 1)
-
-
-def _one_of_each(key: Key, order: Array, stride: Array, filled: Array) -> Array:
-    return jnp.minimum(order * stride + jax.random.randint(key, order.shape, 0, stride), filled - 1)
 
 
 def products(features: Array, weight: Array) -> Array:
@@ -122,7 +114,7 @@ def solved(
         error = each * (target - network.apply(params, some.obs))
         return with_one(network.features(params, some.obs)), each, error
 
-    def squares(place: Array, counted: Array) -> Array:
+    def matrices(place: Array, counted: Array) -> Array:
         phi, each, _ = row(place, counted)
         return products(phi, each)
 
@@ -130,7 +122,7 @@ def solved(
         phi, _, error = row(place, counted)
         return jnp.einsum("ba,bh->ah", error, phi)
 
-    solve = factor(mean_of(jax.random.fold_in(key, 0), used, gram_rows, squares), ridge)
+    solve = factor(mean_of(jax.random.fold_in(key, 0), used, gram_rows, matrices), ridge)
     return moved(params, solve(mean_of(jax.random.fold_in(key, 1), used, rows, errors)))
 
 

@@ -155,7 +155,7 @@ def walker(
         setups: PyTree = None,
     ) -> Walked:
         keys, roots = _roots(game.init, key, ids, setups)
-        widely = ids >= (0 if critic_from is None else critic_from)
+        widely = jnp.zeros(lanes, bool) if critic_from is None else ids >= critic_from
 
         def decide(node: Array, state: PyTree, weight: Array) -> tuple[PyTree, Array, Steps, Path]:
             """All lanes' next action, whether they have one or not."""
@@ -169,7 +169,7 @@ def walker(
             number = jnp.sum(legal, axis=-1)
             mixed = (1 - epsilon) * played + epsilon * legal / number[:, None]
             curious = (played + legal / number[:, None]) / 2
-            theirs = played if critic_from is None else jnp.where(widely[:, None], curious, played)
+            theirs = jnp.where(widely[:, None], curious, played)
             sampling = jnp.where(own[:, None], mixed, theirs)
             here = jax.vmap(jax.random.fold_in, (0, None))(keys, node)
             action = _draw(sampling, jax.vmap(jax.random.uniform)(here))

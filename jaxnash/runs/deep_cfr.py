@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from functools import cache, partial
@@ -21,7 +20,6 @@ from jaxnash.learners.critic import (
     critic_network,
     extend,
     ring,
-    ring_bytes,
     transition_of,
 )
 from jaxnash.learners.deep_cfr import (
@@ -30,16 +28,14 @@ from jaxnash.learners.deep_cfr import (
     Side,
     kept,
     learner,
-    memory_bytes,
     ordered,
     remember,
     row_of,
     side_of,
 )
 from jaxnash.learners.exact import Infosets, average_policy, infosets, policy_of
-from jaxnash.learners.reservoir import reservoir, size_in_bytes
 from jaxnash.policies.advantage import Network, network, network_spec, regret_matching, softmax
-from jaxnash.rollouts.sampling import Sampler, Take, here, timed, traversing, walking
+from jaxnash.rollouts.sampling import Sampler, Take, traversing, walking
 from jaxnash.rollouts.traverse import traverser
 from jaxnash.rollouts.walk import critic_regrets, sampled_regrets
 from jaxnash.rollouts.walk import walker as outcome_walker
@@ -359,55 +355,3 @@ def exact_policy(
     histories = state.sides[0].history, state.sides[1].history
     weights = weights_of(knobs, int(state.iteration))
     return average_policy(table, advantage_strategy(parts.net), histories, weights), None
-
-
-class Forecast(NamedTuple):
-    """What a probe predicts."""
-
-    nodes: float  # an iteration
-    seconds: float  # an iteration
-    phases: dict[str, float]
-    bytes: int  # that the run holds
-
-
-def predicted_bytes(knobs: Knobs, parts: Parts) -> int:
-    """Bytes of memories, past networks, the critic's least squares and the traversers' buffers."""
-    row = row_of(parts.what.game, parts.what.setups)
-    held = memory_bytes(parts.net, row, **sizes_of(knobs))
-    if parts.critic is not None:
-        held += ring_bytes(transition_of(parts.what.game, parts.what.setups), knobs.critic_memory)
-        held += min(knobs.critic_rows, knobs.critic_memory) * 4 * (knobs.critic_hidden[-1] + 1)  # features
-    each = size_in_bytes(row, max(SCRATCH, 4 * knobs.lanes)) * (2 if parts.plan.policies else 1)
-    return held + each * knobs.workers
-
-
-def probe(knobs: Knobs, parts: Parts, state: State) -> Forecast:
-    """Measure a few traversals and gradient steps, and predict an iteration; nothing is kept."""
-    sampler = here(partial(build, parts.plan))
-    params = (state.sides[0].params, state.sides[1].params)
-    networks = (*params, state.critic[0].params if state.critic else ()) if parts.plan.walks else params
-    count = min(walked_by(knobs), 4 * knobs.lanes)
-    key = jax.random.key(0)
-    nodes, traverse_seconds = 0, 0.0
-    for player in (0, 1):
-        sampler.take(key, player, networks, count)  # compiles
-        taken, seconds = timed(sampler, key, player, networks, count)
-        nodes += taken.nodes
-        traverse_seconds += seconds
-    share = walked_by(knobs) / count
-    steps, few = np.mean([steps_of(knobs, t) for t in range(1, knobs.iterations + 1)]), np.int32(20)
-    fit = parts.learner.advantages
-    memory = reservoir(row_of(parts.what.game, parts.what.setups), min(knobs.memory, 100_000))
-    jax.block_until_ready(fit(key, params[0], memory, few))
-    clock = time.perf_counter()
-    jax.block_until_ready(fit(key, params[0], memory, few))
-    fitting = 2 * (time.perf_counter() - clock) / float(few) * float(steps)
-    phases = {"traverse": traverse_seconds * share / min(knobs.workers, os.cpu_count() or 1), "fit": fitting}
-    if parts.critic is not None:
-        transitions = state.critic[1]._replace(filled=np.int32(knobs.critic_memory))
-        update = partial(parts.critic.update, key, state.critic[0], transitions, params)
-        jax.block_until_ready(update())
-        clock = time.perf_counter()
-        jax.block_until_ready(update())
-        phases["critic"] = 2 * (time.perf_counter() - clock)
-    return Forecast(nodes * share, sum(phases.values()), phases, predicted_bytes(knobs, parts))

@@ -6,9 +6,6 @@ import dataclasses
 from pathlib import Path
 from typing import Any, TypeVar
 
-import tyro
-
-from jaxnash.runs.files import read_json
 from jaxnash.types import JaxnashError
 
 K = TypeVar("K")
@@ -26,28 +23,6 @@ def run_directory(stem: str, given: str | None, *, resume: bool) -> Path:
     if resume and not taken:
         raise JaxnashError("nothing to resume below runs/: pass --run-dir, or start without --resume")
     return Path("runs") / f"{stem}_{taken if resume else taken + 1}"
-
-
-def command_line(
-    kind: type[K],
-    stem: str,
-    *,
-    description: str | None,
-    args: list[str] | None = None,
-    default: K | None = None,
-) -> K:
-    """The knobs (a dataclass with `resume` and `run_dir`) that a command line names.
-
-    What it leaves out is `default`, or with `--resume` the resumed run's own: no option has to be repeated.
-    """
-    given: Any = tyro.cli(kind, args=args, default=default or kind(), description=description)
-    if not given.resume:
-        return given
-    config = run_directory(stem, given.run_dir, resume=True) / "config.json"
-    if not config.exists():
-        return given
-    own = {name: it for name, it in read_json(config).items() if name not in ("resume", "run_dir", "at")}
-    return tyro.cli(kind, args=args, default=knobs_of(kind, own), description=description)
 
 
 def knobs_of(kind: type[K], config: dict[str, Any]) -> K:

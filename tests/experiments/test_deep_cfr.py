@@ -126,8 +126,7 @@ def test_a_kill_during_a_save_leaves_the_last_one(straight: Path, tmp_path: Path
     assert compare_runs(straight, run_dir) == []
 
 
-@pytest.mark.slow  # in CI two workers, one of them killed, change none in tests/rollouts/test_sampling.py
-@pytest.mark.parametrize("number", [2, 4])
+@pytest.mark.parametrize("number", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_workers_change_no_bit(number: int, straight: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     done = process(*SMALL, "--workers", str(number), "--run-dir", str(run_dir))

@@ -113,9 +113,9 @@ IDS = np.arange(64)  # always as many, so that one program serves
     ("name", "options"),
     [
         ("kuhn", {}),
+        ("leduc", {"explore": 2, "resolves": 1}),
         ("flop", {"resolves": 1}),
         slow("kuhn", {"explore": 1}),
-        slow("leduc", {"explore": 2, "resolves": 1}),
         slow("leduc", {}),
         slow("flop", {"explore": 1}),
         slow("no-limit", {}),

@@ -141,7 +141,7 @@ def two(name: str):
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("kuhn", "dream"), ("kuhn", "escher"), ("kuhn", "wide"), slow("kuhn", "plain")]
+    [("kuhn", kind) for kind in KINDS]
     + [slow(name, kind) for name in ("leduc", "flop", "no-limit") for kind in KINDS],
 )
 def test_steps_equal_a_plain_recursion(name, kind):
