@@ -1,6 +1,7 @@
 """Games: simulators and enumerable trees."""
 
 from jaxnash._lazy import submodules
+from jaxnash.games.fighter import fighter
 from jaxnash.games.goofspiel import goofspiel
 from jaxnash.games.holdem import holdem, holdem_setup
 from jaxnash.games.holdem_subgame import holdem_subgame
@@ -11,6 +12,7 @@ from jaxnash.games.matrix import matrix
 from jaxnash.games.openspiel import from_openspiel
 
 __all__ = [
+    "fighter",
     "from_openspiel",
     "goofspiel",
     "holdem",
