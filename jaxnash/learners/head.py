@@ -17,6 +17,7 @@ The ridge holds back what the memory does not determine.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -27,6 +28,7 @@ from jaxnash.policies.advantage import Network, with_head
 from jaxnash.types import Array, Key, Params, PyTree
 
 BLOCK = 4096  # rows at a time
+PANEL = 256  # columns of a matrix at a time
 
 
 def mean_of(key: Key, filled: Array, most: int, add: Callable[[Array, Array], PyTree]) -> PyTree:
@@ -54,9 +56,11 @@ def products(features: Array, weight: Array) -> Array:
 
 
 def squares(features: Array, did: Array) -> Array:
-    """The sums f32[A, H, H] of products of features f32[N, H] over the rows that did an action, bool[N, A].
-    Of each row at most one: rows of an action are taken together, so that each costs one product, not A."""
-    actions = did.shape[1]
+    """The sums of products of features f32[N, H] over the rows that did an action, bool[N, A]: the lower
+    triangles, of f32[A, H, H]; what is above them is not all there. Of each row at most one action: rows of
+    an action are taken together, so that each costs one product, not A."""
+    actions, size = did.shape[1], features.shape[1]
+    edges = [*range(0, max(size - PANEL // 2, 1), PANEL), size]
     which = jnp.where(jnp.any(did, axis=1), jnp.argmax(did, axis=1), actions)
     order, count = jnp.argsort(which), jnp.sum(did, axis=0)
     blocks = (count + BLOCK - 1) // BLOCK
@@ -67,9 +71,11 @@ def squares(features: Array, did: Array) -> Array:
         place = (i - (ends - blocks)[action]) * BLOCK + jnp.arange(BLOCK)
         some = features[order[jnp.minimum(first[action] + place, len(did) - 1)]]
         some = jnp.where((place < count[action])[:, None], some, 0)
-        return total.at[action].add(some.T @ some)
+        for left, right in pairwise(edges):
+            total = total.at[action, left:, left:right].add(some[:, left:].T @ some[:, left:right])
+        return total
 
-    zero = jnp.zeros((actions, *2 * features.shape[1:]), features.dtype)
+    zero = jnp.zeros((actions, size, size), features.dtype)
     return jax.lax.fori_loop(0, ends[-1], add, zero)
 
 
@@ -79,8 +85,8 @@ def with_one(features: Array) -> Array:
 
 
 def factor(gram: Array, ridge: float) -> Callable[[Array], Array]:
-    """Solves f[A, H] right-hand sides with the matrices f[A, H, H], each with `ridge` times its mean diagonal
-    added to its diagonal."""
+    """Solves f[A, H] right-hand sides with the matrices f[A, H, H], of which only lower triangles are read,
+    each with `ridge` times its mean diagonal added to its diagonal."""
     size = gram.shape[-1]
     diagonal = ridge * jnp.trace(gram, axis1=1, axis2=2) / size + 1e-30
     lower = jax.scipy.linalg.cholesky(gram + diagonal[:, None, None] * jnp.eye(size), lower=True)

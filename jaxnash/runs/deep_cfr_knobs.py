@@ -43,8 +43,8 @@ class Knobs:
     """dream, escher: further paths of each player an iteration, for the critic alone, on which the opponent
     too draws evenly half of the time; 0: the critic learns from the paths that regrets come from."""
     critic_features: Literal["trained", "random"] = "trained"
-    """dream, escher: what the critic's last layer is given. random: cosines in random directions, which stay
-    as they are; they need about as many as there are histories to tell apart."""
+    """dream, escher: what the critic's last layer is given. random: cosines in random directions, others
+    with each update; they need about as many as there are histories to tell apart."""
     critic_steps: int = 500
     """dream, escher: gradient steps of the critic before each player's walks."""
     critic_rows: int = 65_536

@@ -12,7 +12,7 @@ import pytest
 from jaxnash.games.game import sampled
 from jaxnash.games.kuhn import kuhn
 from jaxnash.learners.deep_cfr import Fit, Row, fitter, regret_loss
-from jaxnash.learners.head import BLOCK, mean_of, moved, solved, squares
+from jaxnash.learners.head import BLOCK, factor, mean_of, moved, solved, squares
 from jaxnash.learners.reservoir import Reservoir, insert, reservoir
 from jaxnash.policies.advantage import network, network_spec
 
@@ -127,9 +127,23 @@ def test_squares_are_sums_of_the_rows_that_did_an_action(count):
     features = rng.normal(size=(count, 5)).astype(np.float32)
     did = rng.integers(0, 4, count)[:, None] == np.array([0, 9, 2, 3])
     expected = np.einsum("bh,ba,bk->ahk", *(np.float64(leaf) for leaf in (features, did, features)))
-    found = jax.jit(squares)(features, did)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * count)
+    found = np.tril(jax.jit(squares)(features, did))
+    np.testing.assert_allclose(found, np.tril(expected), rtol=0, atol=1e-5 * count)
     assert not found[1].any()
+
+
+@pytest.mark.parametrize("size", [257, 600, 1025])
+def test_the_lower_triangles_of_squares_are_enough_to_solve(size):
+    """More columns than a panel has: what is above the diagonal is missing, and not read."""
+    rng = np.random.default_rng(size)
+    features, right = rng.normal(size=(3 * size, size)), rng.normal(size=(1, size))
+    did = np.ones((3 * size, 1), bool)
+    found = jax.jit(lambda features, did, right: factor(squares(features, did), 1e-3)(right))(
+        features.astype(np.float32), did, right.astype(np.float32)
+    )
+    gram = features.T @ features
+    expected = np.linalg.solve(gram + 1e-3 * np.trace(gram) / size * np.eye(size), right[0])
+    np.testing.assert_allclose(found[0], expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
 def test_a_fit_with_a_solved_head_has_less_error():
