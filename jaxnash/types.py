@@ -22,6 +22,20 @@ class TimeStep(NamedTuple):
     truncated: Array  # bool[]
 
 
+class Segments(NamedTuple):
+    """How a policy with a memory plays segments of `length` frames and is learnt from them.
+
+    `begin`, then `frame` `length` times is what `Policy.apply` does; `unroll` is all of it in one pass.
+    """
+
+    length: int
+    begin: Callable[[Params, PyTree], PyTree]  # (params, carry) -> carry
+    frame: Callable[..., tuple[Array, Array, PyTree]]  # as `Policy.apply`
+    memory: Callable[[PyTree], PyTree]  # (carry between two segments) -> what `unroll` starts from
+    unroll: Callable[..., tuple[Array, Array]]
+    # (params, obs[T, B, ...], legal bool[T, B, A], memory, reset bool[T, B]) -> (heads, values f32[T, B])
+
+
 class Policy(NamedTuple):
     """A neural policy as pure functions. `head` is masked logits f32[B, A] for `Categorical` actions."""
 
@@ -29,6 +43,7 @@ class Policy(NamedTuple):
     initial_carry: Callable[[int], PyTree]  # (B) -> carry; () when feed-forward
     apply: Callable[..., tuple[Array, Array, PyTree]]
     # (params, obs[B, ...], legal bool[B, A], carry, reset bool[B]) -> (head, value f32[B], carry)
+    segments: Segments | None = None  # None: there is no carry
 
 
 class PolicySpec(NamedTuple):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from jaxnash.games.fighter.table import digest
 from jaxnash.games.gen1 import layout
 from jaxnash.policies.advantage import counterfactual_policy
+from jaxnash.policies.history import history_policy
 from jaxnash.policies.networks import mlp_policy, token_policy
 from jaxnash.types import JaxnashError, Policy, PolicySpec
 
@@ -14,12 +16,14 @@ REGISTRY: dict[str, Callable[..., Policy]] = {
     "token": token_policy,
     "mlp": mlp_policy,
     "counterfactual": counterfactual_policy,
+    "history": history_policy,
 }
 
 LAYOUTS: dict[str, str] = {  # what each reads, "" for what the game's own types say
     "token": layout.LAYOUT_HASH,
     "mlp": "",
     "counterfactual": "",
+    "history": digest(),
 }
 
 MODEL_SIZES: dict[str, dict[str, int]] = {
@@ -48,6 +52,12 @@ def mlp_spec(*, observation_size: int, actions: int, hidden: tuple[int, ...] = (
         "hidden": list(hidden),
     }
     return PolicySpec("mlp", kwargs, "", f"categorical:{actions}")
+
+
+def history_spec(**sizes: Any) -> PolicySpec:
+    """The spec of `history_policy(**sizes)` for the fighter; its layout names the fighter's rules."""
+    kwargs = {name: list(size) if isinstance(size, tuple) else size for name, size in sizes.items()}
+    return PolicySpec("history", kwargs, digest(), "buttons:10")
 
 
 def build(spec: PolicySpec) -> Policy:
