@@ -17,7 +17,7 @@ __all__ = ["State", "ppo", "start"]
 
 
 class _Samples(NamedTuple):
-    """Decisions, compacted: leading axis [capacity], the real ones first."""
+    """Decisions, or sequences of them with a second axis [T], compacted: the real ones first."""
 
     obs: PyTree
     legal: Array
@@ -26,6 +26,9 @@ class _Samples(NamedTuple):
     value: Array
     advantage: Array
     target: Array
+    weight: Array  # f32: 1 where there is a decision to learn from
+    reset: Array
+    memory: PyTree  # what a sequence starts from; () for decisions
 
 
 def ppo(
@@ -48,17 +51,30 @@ def ppo(
     It learns from the valid decisions of seats whose `Trajectory.member` is `member`, at most `capacity` of
     them; what is beyond is left out and counted in the metric `dropped`. An update costs what the samples
     found cost, whatever the capacity: see `over_epochs`. Advantages are normalised over all samples of the
-    update. Clipping of gradients belongs into `optimizer`. Feed-forward policies only: every sample starts
-    from a fresh carry.
+    update. Clipping of gradients belongs into `optimizer`.
+
+    A policy with `Policy.segments` learns from whole rows, each a segment that starts from the `memory` in
+    `Trajectory.first_carry`; `capacity` and `minibatch` are rounded down to rows, but to no fewer than one.
+    Others are feed-forward: their samples are single decisions.
 
     Metrics, means over all minibatches unless said: policy_loss, value_loss, entropy, approx_kl,
     clip_fraction, grad_norm; explained_variance (of the behaviour's values), samples, dropped, and
     ratio_deviation (max |ratio - 1| in the first minibatch, about 0 unless the data is off-policy).
     """
 
-    def loss(params: Params, batch: _Samples, weight: Array):
-        carry = policy.initial_carry(minibatch)
-        head, values, _ = policy.apply(params, batch.obs, batch.legal, carry, jnp.ones(minibatch, bool))
+    segments = policy.segments
+
+    def evaluate(params: Params, batch: _Samples) -> tuple[Array, Array]:
+        if segments is None:
+            count = batch.weight.shape[0]
+            fresh = policy.initial_carry(count), jnp.ones(count, bool)
+            return policy.apply(params, batch.obs, batch.legal, *fresh)[:2]
+        obs, legal, reset = jax.tree.map(_turned, (batch.obs, batch.legal, batch.reset))
+        return jax.tree.map(_turned, segments.unroll(params, obs, legal, batch.memory, reset))
+
+    def loss(params: Params, batch: _Samples, present: Array):
+        head, values = evaluate(params, batch)
+        weight = batch.weight * jnp.expand_dims(present, range(1, batch.weight.ndim))
         log_ratio = jnp.where(weight > 0, actions.log_prob(head, batch.action) - batch.log_prob, 0.0)
         ratio = jnp.exp(log_ratio)
         clipped = jnp.clip(ratio, 1 - clip, 1 + clip)
@@ -77,10 +93,18 @@ def ppo(
         }
         return parts["policy_loss"] + value * parts["value_loss"] - entropy * parts["entropy"], parts
 
-    def compact(trajectory: Trajectory) -> tuple[_Samples, Array, Array]:
+    def compact(trajectory: Trajectory) -> tuple[_Samples, Array, int, Array]:
+        """The samples, which of them are real, how many a minibatch has, and decisions found."""
         advantage, target = gae(trajectory, gamma=gamma, gae_lambda=gae_lambda)
-        wanted = (trajectory.valid & trajectory.active & (trajectory.member == member)).reshape(-1)
-        (rows,) = jnp.nonzero(wanted, size=capacity, fill_value=0)
+        wanted = trajectory.valid & trajectory.active & (trajectory.member == member)
+        length = 1 if segments is None else wanted.shape[0]
+        most, part = max(1, capacity // length), max(1, minibatch // length)
+        (rows,) = jnp.nonzero((wanted.any(0) if segments else wanted).reshape(-1), size=most, fill_value=-1)
+
+        def taken(leaf: Array) -> Array:
+            flat = leaf.reshape(-1, *leaf.shape[3:]) if segments is None else _turned(_joined(leaf))
+            return flat[rows]
+
         everything = _Samples(
             trajectory.obs,
             trajectory.legal,
@@ -89,16 +113,22 @@ def ppo(
             trajectory.value,
             advantage,
             target,
+            wanted.astype(jnp.float32),
+            trajectory.reset,
+            (),
         )
-        samples = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[3:])[rows], everything)
-        found = jnp.sum(wanted, dtype=jnp.int32)
-        return samples, jnp.minimum(found, capacity), found
+        samples = jax.tree.map(taken, everything)
+        if segments is not None:
+            first = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[rows], trajectory.first_carry)
+            samples = samples._replace(memory=first)
+        return samples, rows >= 0, part, jnp.sum(wanted, dtype=jnp.int32)
 
     @jax.jit
     def update(key: Key, state: State, trajectory: Trajectory) -> tuple[State, dict[str, Array]]:
-        samples, count, found = compact(trajectory)
-        real = jnp.arange(capacity) < count
-        weight = real / jnp.maximum(count, 1)
+        samples, real, part, found = compact(trajectory)
+        weight = samples.weight * jnp.expand_dims(real, range(1, samples.weight.ndim))
+        count = jnp.sum(weight).astype(jnp.int32)
+        weight = weight / jnp.maximum(count, 1)
         centred = samples.advantage - jnp.sum(weight * samples.advantage)
         deviation = jnp.sqrt(_variance(samples.advantage, weight))
         samples = samples._replace(advantage=centred / (deviation + 1e-8))
@@ -114,7 +144,7 @@ def ppo(
             return apply_gradient(optimizer, state, gradient), totals
 
         carry = (state, {name: jnp.zeros(()) for name in METRICS})
-        state, totals = over_epochs(key, real, step, carry, minibatch=minibatch, epochs=epochs)
+        state, totals = over_epochs(key, real, step, carry, minibatch=part, epochs=epochs)
         deviation = totals.pop("ratio_deviation")
         metrics = {name: total / jnp.maximum(state.steps - first, 1) for name, total in totals.items()}
         residual = _variance(samples.target - samples.value, weight)
@@ -140,6 +170,16 @@ METRICS = (
     "grad_norm",
     "ratio_deviation",
 )
+
+
+def _joined(leaf: Array) -> Array:
+    """[T, B, P, ...] -> [T, B P, ...]."""
+    return leaf.reshape(leaf.shape[0], -1, *leaf.shape[3:])
+
+
+def _turned(leaf: Array) -> Array:
+    """[T, N, ...] -> [N, T, ...], and back."""
+    return jnp.swapaxes(leaf, 0, 1)
 
 
 def _variance(x: Array, weight: Array) -> Array:
