@@ -1,0 +1,164 @@
+"""Self-play PPO with an opponent model on the platform fighter.
+
+python3 -m uv run experiments/fighter_selfplay.py --preset smoke
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+from rich.console import Console
+
+from jaxnash.runs import stop
+from jaxnash.runs.checkpoint import restore_state, save, save_state
+from jaxnash.runs.cli import command_line
+from jaxnash.runs.cli import main as cli
+from jaxnash.runs.directory import run_directory
+from jaxnash.runs.fighter import Parts, State, evaluated, iterate, parts_of, start
+from jaxnash.runs.fighter_knobs import (
+    PRESETS,
+    Knobs,
+    checked,
+    differing,
+    from_arguments,
+    rollout_frames,
+    rows_of,
+    updates_of,
+)
+from jaxnash.runs.files import TIMING, now, plain
+from jaxnash.runs.run import append_jsonl, logger, open_run, update_summary
+
+METRIC = "based_win_rate"
+
+
+def main() -> None:
+    cli(lambda: run(parsed(sys.argv[1:])))
+
+
+def parsed(arguments: list[str]) -> Knobs:
+    """The knobs of the command line; what it leaves out is the preset's, or the resumed run's."""
+    left, defaults = from_arguments(arguments)
+    return command_line(Knobs, "fighter", args=left, default=defaults, description=__doc__)
+
+
+def run(knobs: Knobs) -> Path:
+    """Check, say what will be done, train, evaluate. Returns the run directory."""
+    stop.watch()
+    console = Console()
+    parts = parts_of(checked(knobs))
+    run_dir = run_directory("fighter", knobs.run_dir, resume=knobs.resume)
+    config = plain(knobs.__dict__) | {"run_dir": str(run_dir)}
+    open_run(run_dir, config=config, resume=knobs.resume, command=sys.argv, seed=knobs.seed)
+    log, state = logger(run_dir), resumed(knobs, parts, run_dir)
+    for line in [f"run directory {run_dir}", *resolved(knobs, parts)]:
+        console.print(line, highlight=False)
+        log.info(line)
+    train(knobs, parts, state, run_dir, console)
+    return run_dir
+
+
+def resolved(knobs: Knobs, parts: Parts) -> list[str]:
+    """What the knobs come to."""
+    shapes = jax.eval_shape(parts.policy.init, jax.random.key(0))
+    size = sum(leaf.size for leaf in jax.tree.leaves(shapes))
+    rows, frames = rows_of(knobs), rollout_frames(knobs)
+    part = max(1, knobs.minibatch // knobs.segment)
+    steps = updates_of(knobs) * knobs.epochs * -(-rows // part)
+    tokens = rows * (
+        knobs.span + (knobs.segment if knobs.encoder == "causal" else knobs.segment * knobs.span)
+    )
+    told = [
+        f"{size:,} parameters ({4 * size / 2**20:.3g} MiB), {knobs.keep_snapshots} snapshots "
+        f"({4 * size * knobs.keep_snapshots / 2**20:.4g} MiB)",
+        f"{updates_of(knobs):,} updates of {frames:,} frames ({rows} matches of {knobs.segment}), a snapshot "
+        f"every {knobs.save_every:,}; {tokens:,} tokens an epoch, minibatches of {part * knobs.segment:,} "
+        f"frames, {steps:,} optimiser steps",
+    ]
+    if knobs.preset in ("test", "full"):
+        apart = differing(PRESETS["test"], PRESETS["full"])
+        shown = ", ".join(f"{name} {one} / {other}" for name, (one, other) in apart.items())
+        told.append(f"test and full differ in {shown}")
+    return told
+
+
+def resumed(knobs: Knobs, parts: Parts, run_dir: Path) -> State:
+    """The state of the last checkpoint, or a fresh one."""
+    folder = run_dir / "checkpoints"
+    if not any(step.name.isdigit() for step in folder.glob("*")):
+        return start(knobs, parts)
+    return State(*restore_state(folder, jax.eval_shape(partial(start, knobs, parts)))[1])
+
+
+def train(knobs: Knobs, parts: Parts, state: State, run_dir: Path, console: Console) -> None:
+    """Update to the end or a stop: a row each, evaluations, snapshots and checkpoints in turn."""
+    log, total, frames = logger(run_dir), updates_of(knobs), rollout_frames(knobs)
+    while int(state.update) < total and not stop.requested():
+        began = time.perf_counter()
+        state, row = iterate(knobs, parts, state)
+        update = int(state.update)
+        trained = time.perf_counter() - began
+        if update == total or _passed(update, frames, knobs.evaluate_every):
+            row |= measured(knobs, parts, state)
+        seconds = {"train": trained, "evaluate": time.perf_counter() - began - trained}
+        row |= {TIMING: {"timestamp": now(), "seconds": sum(seconds.values()), "phases": seconds}}
+        append_jsonl(run_dir / "metrics.jsonl", row, key="update")
+        update_summary(run_dir, metric=METRIC)
+        if row["snapshot_saved"]:
+            name = f"snapshot_{row['frames']}"
+            params = parts.learner.policy(state.learner)
+            save(run_dir / "snapshots" / name, params=params, spec=parts.spec, name=name)
+            _tidy(run_dir / "snapshots", knobs.keep_snapshots)
+        if update % knobs.checkpoint_every == 0:
+            save_state(run_dir / "checkpoints", update, state, keep=knobs.keep)
+        told = said(row, frames / trained)
+        log.info(told)
+        if METRIC in row or update == 1:
+            console.print(told, highlight=False)
+    save_state(run_dir / "checkpoints", int(state.update), state, keep=knobs.keep)
+    if int(state.update) < total:
+        stop.leave(int(state.update), say=console.print)
+    params = parts.learner.policy(state.learner)
+    save(run_dir / "policy", params=params, spec=parts.spec, name=knobs.name)
+
+
+def measured(knobs: Knobs, parts: Parts, state: State) -> dict[str, Any]:
+    """The learner against the scripts."""
+    key = jax.random.fold_in(jax.random.key(knobs.seed + 1), int(state.update))
+    found = evaluated(knobs, parts, parts.learner.policy(state.learner), key)
+    return {"evaluation": found, METRIC: found["based"]["win_rate"]}
+
+
+def said(row: dict[str, Any], speed: float) -> str:
+    """A row in words."""
+    told = f"{row['frames']:,} frames, reward {row['reward']:.4g} a frame, {speed:,.0f} frames/s"
+    for name, found in row.get("evaluation", {}).items():
+        low, high = found["win_rate_interval"]
+        told += (
+            f"; {name}: {found['win_rate']:.3f} [{low:.3f}, {high:.3f}] of {found['matches']}, damage "
+            f"{found['damage_dealt']:.0f} / {found['damage_taken']:.0f}, knock-outs by hit "
+            f"{found['knock_outs_by_hit']}, alone {found['knock_outs_alone']}"
+        )
+    return told
+
+
+def _passed(update: int, frames: int, every: int) -> bool:
+    """Whether a multiple of `every` frames was passed with this update."""
+    return every > 0 and update * frames // every > (update - 1) * frames // every
+
+
+def _tidy(folder: Path, keep: int) -> None:
+    """Remove all but the last snapshots."""
+    import shutil
+
+    held = sorted(folder.glob("snapshot_*"), key=lambda path: int(path.name.rpartition("_")[2]))
+    for path in held[:-keep]:
+        shutil.rmtree(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""Self-play on the fighter, from a run's knobs: what an update is and how good the learner has become."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxnash.games.fighter import SCRIPTS, Terms, fighter, terms
+from jaxnash.games.fighter.rewards import weights_of
+from jaxnash.learners.ppo import ppo
+from jaxnash.policies.spec import build, history_spec
+from jaxnash.psro.tournament import wilson
+from jaxnash.rollouts.fights import Fights, fights
+from jaxnash.rollouts.selfplay import Matches, SelfPlay, self_play
+from jaxnash.rollouts.snapshots import Snapshots, add, drawn, none_yet, shares_of
+from jaxnash.runs.fighter_knobs import Knobs, rollout_frames, rows_of
+from jaxnash.types import Array, Learner, Neural, Params, Policy, PolicySpec
+
+
+class Parts(NamedTuple):
+    """What a run is made of."""
+
+    spec: PolicySpec
+    policy: Policy
+    learner: Learner
+    arena: SelfPlay
+
+
+class State(NamedTuple):
+    """All that a run continues from."""
+
+    learner: Any  # `learners.minibatches.State`
+    matches: Matches
+    snapshots: Snapshots
+    update: Array  # i32[], updates made
+
+
+def spec_of(knobs: Knobs) -> PolicySpec:
+    """What rebuilds the run's policy."""
+    sizes = ("encoder", "span", "segment", "width", "layers", "heads", "mlp", "latents", "core", "hidden")
+    return history_spec(**{name: getattr(knobs, name) for name in sizes})
+
+
+def parts_of(knobs: Knobs) -> Parts:
+    """The functions of a run; raises `JaxnashError` for sizes that cannot be."""
+    spec, weights = spec_of(knobs), weights_of(knobs.rewards)
+    policy, game = build(spec), fighter(rewards=knobs.rewards)
+    optimizer = optax.chain(optax.clip_by_global_norm(knobs.clip_norm), optax.adam(knobs.learning_rate))
+    learner = ppo(
+        policy,
+        optimizer,
+        actions=game.actions,
+        capacity=rollout_frames(knobs),
+        minibatch=knobs.minibatch,
+        epochs=knobs.epochs,
+        entropy=knobs.entropy,
+        gamma=knobs.gamma,
+        gae_lambda=knobs.gae_lambda,
+    )
+
+    def watch(state: Any, seat: Array) -> Terms:
+        return jax.tree.map(lambda term: term[seat], terms(state, weights))
+
+    sizes = {"length": knobs.segment, "batch": rows_of(knobs), "groups": knobs.groups}
+    return Parts(
+        spec, policy, learner, self_play(game, policy, tuple(SCRIPTS.values()), watch=watch, **sizes)
+    )
+
+
+def start(knobs: Knobs, parts: Parts) -> State:
+    """Before the first update."""
+    first, second = jax.random.split(jax.random.key(knobs.seed))
+    learner = parts.learner.init(first)
+    snapshots = none_yet(parts.learner.behaviour(learner), knobs.keep_snapshots)
+    shares = shares_of(jnp.array(knobs.shares), snapshots)
+    return State(learner, parts.arena.start(second, None, shares), snapshots, jnp.int32(0))
+
+
+def iterate(knobs: Knobs, parts: Parts, state: State) -> tuple[State, dict[str, Any]]:
+    """A rollout, an update and, where one is due, a snapshot; and the row's figures.
+
+    Every draw is keyed by (seed, update), so an update that is made again comes out the same.
+    """
+    update, frames = int(state.update) + 1, rollout_frames(knobs)
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(knobs.seed), update), 3)
+    shares = shares_of(jnp.array(knobs.shares), state.snapshots)
+    rivals, met = _drawn(keys[0], state.snapshots, knobs.groups, knobs.latest)
+    params = parts.learner.behaviour(state.learner)
+    matches, trajectory, paid = parts.arena.play(keys[1], params, rivals, state.matches, None, shares)
+    learner, metrics = parts.learner.update(keys[2], state.learner, trajectory)
+    snapshots = state.snapshots
+    if saved := update * frames // knobs.save_every > (update - 1) * frames // knobs.save_every:
+        snapshots = add(snapshots, parts.learner.behaviour(learner))
+    figures = {name: float(value) for name, value in metrics.items()}
+    row = {
+        "update": update,
+        "frames": update * frames,
+        **figures,
+        "reward": float(jnp.mean(trajectory.reward)),
+        "terms": {name: float(jnp.mean(term)) for name, term in paid._asdict().items()},
+        "matches_ended": int(jnp.sum(trajectory.terminated)),
+        "kinds": np.bincount(np.asarray(matches.kind), minlength=1 + len(SCRIPTS)).tolist(),
+        "snapshots_met": np.asarray(met).tolist(),
+        "snapshots": int(snapshots.taken),
+        "snapshot_saved": saved,
+    }
+    return State(learner, matches, snapshots, jnp.int32(update)), row
+
+
+_drawn = jax.jit(drawn, static_argnames="groups")
+
+
+def evaluated(knobs: Knobs, parts: Parts, params: Params, key: jax.Array) -> dict[str, Any]:
+    """How the learner fares against each script, on fresh keys, from both sides."""
+    found = {}
+    for number, name in enumerate(SCRIPTS):
+        play = _against(parts.policy, name, knobs.evaluate_pairs)
+        found[name] = summary(play(jax.random.fold_in(key, number), params, ()), knobs.evaluate_pairs)
+    return found
+
+
+@lru_cache
+def _against(policy: Policy, script: str, pairs: int) -> Any:
+    return fights(Neural("learner", policy, ()), SCRIPTS[script], pairs=pairs)
+
+
+def summary(played: Fights, pairs: int) -> dict[str, Any]:
+    """Rates with their 99 % interval over pairs (Wilson), and means a match; a draw is half a win."""
+    score = (np.asarray(played.result) + 1) / 2
+    rate = float(score.mean())
+    dealt, taken = float(np.mean(played.dealt)), float(np.mean(played.taken))
+    outs, alone = int(np.sum(played.knock_outs)), int(np.sum(played.opponent_alone))
+    return {
+        "matches": 2 * pairs,
+        "wins": int(np.sum(np.asarray(played.result) > 0)),
+        "draws": int(np.sum(np.asarray(played.result) == 0)),
+        "losses": int(np.sum(np.asarray(played.result) < 0)),
+        "win_rate": rate,
+        "win_rate_interval": list(wilson(rate, pairs, 0.99)),
+        "damage_dealt": dealt,
+        "damage_taken": taken,
+        "damage_ratio": dealt / taken if taken else None,
+        "knock_outs_by_hit": outs - alone,
+        "knock_outs_alone": alone,
+        "knocked_out": int(np.sum(played.knocked_out)),
+        "knocked_out_alone": int(np.sum(played.fell_alone)),
+        "survival_seconds": float(np.mean(played.frames)) / 30,
+    }
