@@ -30,6 +30,7 @@ from jaxnash.runs.fighter_knobs import (
     rows_of,
     updates_of,
 )
+from jaxnash.runs.fighter_tables import write_tables
 from jaxnash.runs.files import TIMING, now, plain
 from jaxnash.runs.run import append_jsonl, logger, open_run, update_summary
 
@@ -118,8 +119,10 @@ def train(knobs: Knobs, parts: Parts, state: State, run_dir: Path, console: Cons
         told = said(row, frames / trained)
         log.info(told)
         if METRIC in row or update == 1:
+            write_tables(run_dir)
             console.print(told, highlight=False)
     save_state(run_dir / "checkpoints", int(state.update), state, keep=knobs.keep)
+    write_tables(run_dir)
     if int(state.update) < total:
         stop.leave(int(state.update), say=console.print)
     params = parts.learner.policy(state.learner)
@@ -135,7 +138,7 @@ def measured(knobs: Knobs, parts: Parts, state: State) -> dict[str, Any]:
 
 def said(row: dict[str, Any], speed: float) -> str:
     """A row in words."""
-    told = f"{row['frames']:,} frames, reward {row['reward']:.4g} a frame, {speed:,.0f} frames/s"
+    told = f"{row['frames']:,} frames, {len(row['matches'])} matches ended, {speed:,.0f} frames/s"
     for name, found in row.get("evaluation", {}).items():
         low, high = found["win_rate_interval"]
         told += (

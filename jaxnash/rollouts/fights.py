@@ -1,4 +1,4 @@
-"""Whole matches of the fighter between two players, from both sides, and what happened in them."""
+"""Whole matches of the fighter against some opponents, from both sides, and what happened in them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxnash.games.fighter import State, fighter, over, table
 from jaxnash.games.fighter.rewards import DANGER_BELOW
@@ -18,7 +19,7 @@ GAME = fighter()
 
 
 class Fights(NamedTuple):
-    """Matches from the first player's side, [2 pairs]; a pair is the places i and i + pairs."""
+    """Matches from a player's side; of [..., 2 pairs] a pair is the places i and i + pairs."""
 
     result: Array  # i32: 1 won, 0 drawn, -1 lost
     dealt: Array  # f32, damage
@@ -35,106 +36,125 @@ class Fights(NamedTuple):
 
 class _Now(NamedTuple):
     state: State
-    carries: tuple[PyTree, PyTree]
+    carry: PyTree
+    carries: tuple[PyTree, ...]  # of each opponent that is a network
     first: Array  # bool[]: the first frame
     tally: Fights
 
 
 def fights(
-    first: Neural | Script, second: Neural | Script, *, pairs: int, setup: Any = None
+    player: Neural | Script, opponents: tuple[Neural | Script, ...], *, pairs: int, setup: Any = None
 ) -> Callable[..., Fights]:
-    """`(key, params of the first, params of the second) -> Fights`, jitted.
+    """`(key, the player's params, each opponent's) -> Fights` with leaves [opponents, 2 pairs], jitted.
 
-    Of each pair, whose two matches begin alike, the first player has seat 0 once and seat 1 once. A `Neural`
-    player draws its buttons, or takes the likelier ones where it is `greedy`; its own params are only shapes
-    here, those of a script are (). Randomness is keyed by match and frame.
+    Of each pair, whose two matches begin alike, the player has seat 0 once and seat 1 once; all opponents
+    meet it in matches that begin alike. A `Neural` draws its buttons, or takes the likelier ones where it is
+    `greedy`; its own params are only shapes here, those of a script are (). Randomness is keyed by match and
+    frame.
     """
-    players = (first, second)
-    count = 2 * pairs
+    shape = (len(opponents), 2, pairs)
+    count = 2 * pairs * len(opponents)
+    seats = np.broadcast_to(np.arange(2)[:, None], shape).reshape(-1)
 
-    def sides(leaf: Array, player: int) -> Array:
-        """[2 pairs, 2, ...] -> what a player's seats see."""
-        return jnp.concatenate([leaf[:pairs, player], leaf[pairs:, 1 - player]])
+    def by_script(script: Script, state: State, player: int) -> Array:
+        """What a script presses in states [2, pairs], of which it has seat `player` in the first half."""
+        halves = [
+            jax.vmap(lambda one, seat=seat: script(one, seat))(jax.tree.map(itemgetter(half), state))
+            for half, seat in enumerate((player, 1 - player))
+        ]
+        return jnp.stack(halves)
 
-    def pressed(player: int, params: PyTree, now: _Now, step: Any, keys: Key) -> tuple[Array, PyTree]:
-        one, carry = players[player], now.carries[player]
-        if not isinstance(one, Neural):
-            halves = [(slice(None, pairs), player), (slice(pairs, None), 1 - player)]
-            parts = [
-                jax.vmap(lambda state, seat=seat, script=one: script(state, seat))(
-                    jax.tree.map(itemgetter(rows), now.state)
+    def by_network(one: Neural, params: PyTree, carry: PyTree, now: _Now, step: Any, keys: Key) -> Any:
+        head, _, carry = one.policy.apply(params, *step, carry, jnp.full(len(keys), now.first))
+        drawn = GAME.actions.mode(head) if one.greedy else jax.vmap(GAME.actions.sample)(keys, head)
+        return drawn.reshape(-1, *shape[1:], drawn.shape[-1]), carry
+
+    def grouped(tree: PyTree) -> PyTree:
+        return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), tree)
+
+    def pressed(params: PyTree, others: tuple[PyTree, ...], now: _Now, keys: Key) -> Any:
+        """What the player and the opponents press, [opponents, 2, pairs, 10] each, and the carries."""
+        step, states = jax.vmap(GAME.observe)(now.state), grouped(now.state)
+        own, theirs = (
+            tuple(_of_seat(leaf, seat) for leaf in (step.obs, step.legal)) for seat in (seats, 1 - seats)
+        )
+        mine, other_keys = (jax.vmap(lambda key, n=n: jax.random.fold_in(key, n))(keys) for n in (0, 1))
+        carry, carries, answers = now.carry, [], []
+        if isinstance(player, Neural):
+            action, carry = by_network(player, params, carry, now, own, mine)
+        else:
+            script = player
+            action = jax.vmap(lambda state: by_script(script, state, 0))(states)
+        for number, one in enumerate(opponents):
+            rows = slice(number * 2 * pairs, (number + 1) * 2 * pairs)
+            if isinstance(one, Neural):
+                seen = tuple(leaf[rows] for leaf in theirs)
+                answer, kept = by_network(
+                    one, others[number], now.carries[number], now, seen, other_keys[rows]
                 )
-                for rows, seat in halves
-            ]
-            return jnp.concatenate(parts), carry
-        inputs = sides(step.obs, player), sides(step.legal, player)
-        head, _, carry = one.policy.apply(params, *inputs, carry, jnp.full(count, now.first))
-        if one.greedy:
-            return GAME.actions.mode(head), carry
-        return jax.vmap(GAME.actions.sample)(keys, head), carry
+                answers.append(answer[0])
+            else:
+                answers.append(by_script(one, jax.tree.map(itemgetter(number), states), 1))
+                kept = ()
+            carries.append(kept)
+        return action, jnp.stack(answers), carry, tuple(carries)
 
     @jax.jit
-    def play(key: Key, *params: PyTree) -> Fights:
+    def play(key: Key, params: PyTree, others: tuple[PyTree, ...]) -> Fights:
         keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(jnp.arange(count))
         begin = jax.vmap(lambda number: GAME.init(jax.random.fold_in(key, count + number), setup))
         state = begin(jnp.arange(count) % pairs)
 
         def frame(now: _Now) -> _Now:
-            step = jax.vmap(GAME.observe)(now.state)
             here = jax.vmap(jax.random.fold_in)(keys, now.state.frame)
-            acts = []
-            for player in (0, 1):
-                mine = jax.vmap(lambda one, player=player: jax.random.fold_in(one, player))(here)
-                acts.append(pressed(player, params[player], now, step, mine))
-            (one, carry), (other, other_carry) = acts
-            buttons = jnp.stack([sides(jnp.stack([one, other], 1), seat) for seat in (0, 1)], axis=1)
-            after = jax.vmap(lambda state, both: GAME.step(None, state, both))(now.state, buttons)
+            *acts, carry, carries = pressed(params, others, now, here)
+            action, answer = (act.reshape(count, -1) for act in acts)
+            first = (seats == 0)[:, None]
+            both = jnp.stack([jnp.where(first, action, answer), jnp.where(first, answer, action)], axis=1)
+            after = jax.vmap(lambda state, both: GAME.step(None, state, both))(now.state, both)
             done = jax.vmap(over)(now.state)
             state = jax.tree.map(lambda old, new: jnp.where(done, old, new), now.state, after)
-            noted = jax.tree.map(lambda new: jnp.where(done, 0, new), _noted(now.state, state, pairs))
-            return _Now(
-                state, (carry, other_carry), jnp.bool_(False), jax.tree.map(jnp.add, now.tally, noted)
-            )
+            added = jax.tree.map(lambda new: jnp.where(done, 0, new), jax.vmap(noted)(state, seats))
+            return _Now(state, carry, carries, jnp.bool_(False), jax.tree.map(jnp.add, now.tally, added))
 
-        carries = tuple(one.policy.initial_carry(count) if isinstance(one, Neural) else () for one in players)
-        nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), _noted(state, state, pairs))
-        now = _Now(state, (carries[0], carries[1]), jnp.bool_(True), nothing)
+        nothing = jax.tree.map(jnp.zeros_like, jax.vmap(noted)(state, seats))
+        carries = tuple(_carry(one, 2 * pairs) for one in opponents)
+        now = _Now(state, _carry(player, count), carries, jnp.bool_(True), nothing)
         last = jax.lax.while_loop(lambda now: ~jnp.all(jax.vmap(over)(now.state)), frame, now)
-        stocks = [_by_player(last.state, "stocks", player, pairs) for player in (0, 1)]
-        return last.tally._replace(result=jnp.sign(stocks[0] - stocks[1]))
+        return jax.tree.map(lambda leaf: leaf.reshape(len(opponents), 2 * pairs), last.tally)
 
     return play
 
 
-def _by_player(state: State, name: str, player: int, pairs: int) -> Array:
-    """A field of a player's fighters, [2 pairs]."""
-    own, other = (getattr(state.fighters[seat], name) for seat in (player, 1 - player))
-    return jnp.concatenate([own[:pairs], other[pairs:]])
+def _carry(one: Neural | Script, rows: int) -> PyTree:
+    return one.policy.initial_carry(rows) if isinstance(one, Neural) else ()
 
 
-def _noted(before: State, after: State, pairs: int) -> Fights:
-    """What a frame adds to the tally."""
+def _of_seat(leaf: Array, seat: np.ndarray) -> Array:
+    return jnp.where((seat == 0).reshape(-1, *[1] * (leaf.ndim - 2)), leaf[:, 0], leaf[:, 1])
+
+
+def noted(state: State, seat: Array) -> Fights:
+    """What a match's last frame adds to the tally of the player in `seat` i32[]."""
     own, other = (
-        {name: _by_player(after, name, player, pairs) for name in ("taken", "fell", "hit_ago", "y", "picked")}
-        for player in (0, 1)
+        jax.tree.map(lambda one, two, mine=mine: jnp.where(mine, one, two), *state.fighters)
+        for mine in (seat == 0, seat == 1)
     )
-    began = (_by_player(after, "clock", 0, pairs) == 0) & (
-        _by_player(after, "state", 0, pairs) == table.ATTACKING
-    )
-    alone, opponent_alone = (one["fell"] & (one["hit_ago"] > table.ALONE_FRAMES) for one in (own, other))
+    begun = (own.clock == 0) & (own.state == table.ATTACKING)
+    alone, opponent_alone = (one.fell & (one.hit_ago > table.ALONE_FRAMES) for one in (own, other))
     counted = {
-        "result": jnp.zeros_like(own["fell"]),
-        "knock_outs": other["fell"],
-        "knocked_out": own["fell"],
+        "result": jnp.where(over(state), jnp.sign(own.stocks - other.stocks), 0),
+        "knock_outs": other.fell,
+        "knocked_out": own.fell,
         "fell_alone": alone,
         "opponent_alone": opponent_alone,
-        "frames": after.frame > before.frame,
-        "danger": own["y"] >= DANGER_BELOW,
-        "picked": own["picked"] > 0,
-        "attacks": began,
+        "frames": jnp.int32(1),
+        "danger": own.y >= DANGER_BELOW,
+        "picked": own.picked > 0,
+        "attacks": begun,
     }
     return Fights(
-        dealt=other["taken"],
-        taken=own["taken"],
-        **{name: flag.astype(jnp.int32) for name, flag in counted.items()},
+        dealt=other.taken,
+        taken=own.taken,
+        **{name: number.astype(jnp.int32) for name, number in counted.items()},
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +17,7 @@ from jaxnash.games.fighter.rewards import weights_of
 from jaxnash.learners.ppo import ppo
 from jaxnash.policies.spec import build, history_spec
 from jaxnash.psro.tournament import wilson
-from jaxnash.rollouts.fights import Fights, fights
+from jaxnash.rollouts.fights import Fights, fights, noted
 from jaxnash.rollouts.selfplay import Matches, SelfPlay, self_play
 from jaxnash.rollouts.snapshots import Snapshots, add, drawn, none_yet, shares_of
 from jaxnash.runs.fighter_knobs import Knobs, rollout_frames, rows_of
@@ -29,6 +31,14 @@ class Parts(NamedTuple):
     policy: Policy
     learner: Learner
     arena: SelfPlay
+    watch: Callable[[Any, Array], Frame]
+
+
+class Frame(NamedTuple):
+    """What is noted of a frame, or of a match's frames in sum, from the learner's side."""
+
+    terms: Terms
+    fight: Fights
 
 
 class State(NamedTuple):
@@ -37,6 +47,7 @@ class State(NamedTuple):
     learner: Any  # `learners.minibatches.State`
     matches: Matches
     snapshots: Snapshots
+    tally: Frame  # leading axis [B]: what was noted of the matches under way
     update: Array  # i32[], updates made
 
 
@@ -63,13 +74,12 @@ def parts_of(knobs: Knobs) -> Parts:
         gae_lambda=knobs.gae_lambda,
     )
 
-    def watch(state: Any, seat: Array) -> Terms:
-        return jax.tree.map(lambda term: term[seat], terms(state, weights))
+    def watch(state: Any, seat: Array) -> Frame:
+        return Frame(jax.tree.map(lambda term: term[seat], terms(state, weights)), noted(state, seat))
 
     sizes = {"length": knobs.segment, "batch": rows_of(knobs), "groups": knobs.groups}
-    return Parts(
-        spec, policy, learner, self_play(game, policy, tuple(SCRIPTS.values()), watch=watch, **sizes)
-    )
+    arena = self_play(game, policy, tuple(SCRIPTS.values()), watch=watch, **sizes)
+    return Parts(spec, policy, learner, arena, watch)
 
 
 def start(knobs: Knobs, parts: Parts) -> State:
@@ -78,7 +88,10 @@ def start(knobs: Knobs, parts: Parts) -> State:
     learner = parts.learner.init(first)
     snapshots = none_yet(parts.learner.behaviour(learner), knobs.keep_snapshots)
     shares = shares_of(jnp.array(knobs.shares), snapshots)
-    return State(learner, parts.arena.start(second, None, shares), snapshots, jnp.int32(0))
+    matches = parts.arena.start(second, None, shares)
+    one = jax.eval_shape(jax.vmap(parts.watch), matches.state, matches.seat)
+    tally = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), one)
+    return State(learner, matches, snapshots, tally, jnp.int32(0))
 
 
 def iterate(knobs: Knobs, parts: Parts, state: State) -> tuple[State, dict[str, Any]]:
@@ -91,25 +104,55 @@ def iterate(knobs: Knobs, parts: Parts, state: State) -> tuple[State, dict[str, 
     shares = shares_of(jnp.array(knobs.shares), state.snapshots)
     rivals, met = _drawn(keys[0], state.snapshots, knobs.groups, knobs.latest)
     params = parts.learner.behaviour(state.learner)
-    matches, trajectory, paid = parts.arena.play(keys[1], params, rivals, state.matches, None, shares)
+    matches, trajectory, frames_of = parts.arena.play(keys[1], params, rivals, state.matches, None, shares)
     learner, metrics = parts.learner.update(keys[2], state.learner, trajectory)
     snapshots = state.snapshots
     if saved := update * frames // knobs.save_every > (update - 1) * frames // knobs.save_every:
         snapshots = add(snapshots, parts.learner.behaviour(learner))
     figures = {name: float(value) for name, value in metrics.items()}
+    ended = np.asarray(trajectory.terminated[..., 0])
+    tally, sums = _sums(state.tally, frames_of, ended)
     row = {
         "update": update,
         "frames": update * frames,
         **figures,
-        "reward": float(jnp.mean(trajectory.reward)),
-        "terms": {name: float(jnp.mean(term)) for name, term in paid._asdict().items()},
-        "matches_ended": int(jnp.sum(trajectory.terminated)),
-        "kinds": np.bincount(np.asarray(matches.kind), minlength=1 + len(SCRIPTS)).tolist(),
+        **breakdown(trajectory.reward, frames_of.terms),
+        "matches": _matches(sums, ended),
         "snapshots_met": np.asarray(met).tolist(),
         "snapshots": int(snapshots.taken),
         "snapshot_saved": saved,
     }
-    return State(learner, matches, snapshots, jnp.int32(update)), row
+    return State(learner, matches, snapshots, tally, jnp.int32(update)), row
+
+
+@jax.jit
+def _sums(tally: Frame, frames: Frame, ended: Array) -> tuple[Frame, Frame]:
+    """The tally after frames [T, B], and the sums [T, B] of the matches up to each frame."""
+
+    def add(tally: Frame, now: tuple[Frame, Array]) -> tuple[Frame, Frame]:
+        total = jax.tree.map(jnp.add, tally, now[0])
+        return jax.tree.map(lambda leaf: jnp.where(now[1], 0, leaf), total), total
+
+    return jax.lax.scan(add, tally, (frames, ended))
+
+
+def breakdown(reward: Array, paid: Terms) -> dict[str, Any]:
+    """What was paid in all and by each term, summed in float64, and in how many frames each was not 0."""
+    terms_of = {name: np.asarray(term, np.float64) for name, term in paid._asdict().items()}
+    return {
+        "reward": float(np.sum(reward, dtype=np.float64)),
+        "terms": {name: float(term.sum()) for name, term in terms_of.items()},
+        "signals": {name: int(np.count_nonzero(term)) for name, term in terms_of.items()},
+    }
+
+
+def _matches(sums: Frame, ended: np.ndarray) -> list[dict[str, Any]]:
+    """The matches that ended, in the order of their ends."""
+    places = np.argwhere(ended)
+    picked = jax.tree.map(lambda leaf: np.asarray(leaf)[tuple(places.T)], sums)
+    reward = np.sum([np.float64(term) for term in picked.terms], axis=0)
+    numbers = {"reward": reward, **picked.fight._asdict()}
+    return [{name: leaf[i].item() for name, leaf in numbers.items()} for i in range(len(places))]
 
 
 _drawn = jax.jit(drawn, static_argnames="groups")
@@ -117,16 +160,17 @@ _drawn = jax.jit(drawn, static_argnames="groups")
 
 def evaluated(knobs: Knobs, parts: Parts, params: Params, key: jax.Array) -> dict[str, Any]:
     """How the learner fares against each script, on fresh keys, from both sides."""
-    found = {}
-    for number, name in enumerate(SCRIPTS):
-        play = _against(parts.policy, name, knobs.evaluate_pairs)
-        found[name] = summary(play(jax.random.fold_in(key, number), params, ()), knobs.evaluate_pairs)
-    return found
+    play = _against_scripts(parts.policy, knobs.evaluate_pairs)
+    played = jax.device_get(play(key, params, ((),) * len(SCRIPTS)))
+    return {
+        name: summary(jax.tree.map(itemgetter(number), played), knobs.evaluate_pairs)
+        for number, name in enumerate(SCRIPTS)
+    }
 
 
 @lru_cache
-def _against(policy: Policy, script: str, pairs: int) -> Any:
-    return fights(Neural("learner", policy, ()), SCRIPTS[script], pairs=pairs)
+def _against_scripts(policy: Policy, pairs: int) -> Callable[..., Fights]:
+    return fights(Neural("learner", policy, ()), tuple(SCRIPTS.values()), pairs=pairs)
 
 
 def summary(played: Fights, pairs: int) -> dict[str, Any]:
