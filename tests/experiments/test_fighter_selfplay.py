@@ -1,0 +1,117 @@
+"""The fighter's training from its command line: tables, snapshots, and a stop and a resume."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import fighter_selfplay
+from jaxnash.runs import stop
+from jaxnash.runs.checkpoint import restore
+
+SMALL = [
+    *(
+        "--preset",
+        "smoke",
+        "--matches",
+        "16",
+        "--groups",
+        "2",
+        "--segment",
+        "8",
+        "--span",
+        "6",
+        "--width",
+        "8",
+    ),
+    *(
+        "--heads",
+        "2",
+        "--mlp",
+        "8",
+        "--core",
+        "8",
+        "--hidden",
+        "8",
+        "--minibatch",
+        "64",
+        "--save-every",
+        "200",
+    ),
+    *("--frames", "512", "--checkpoint-every", "2", "--evaluate-every", "0", "--evaluate-pairs", "1"),
+]
+
+
+def table(run: Path, name: str) -> list[dict[str, str]]:
+    with (run / f"{name}.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def rows(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    run = tmp_path_factory.mktemp("fighter") / "whole"
+    fighter_selfplay.run(fighter_selfplay.parsed([*SMALL, "--run-dir", str(run)]))
+    return run
+
+
+def test_a_run_leaves_its_tables(whole):
+    found = rows(whole)
+    assert [row["frames"] for row in found] == [128, 256, 384, 512]
+    assert [row["snapshot_saved"] for row in found] == [False, True, False, True]
+    assert all(row["ratio_deviation"] < 1e-4 for row in found)
+    breakdown = table(whole, "reward_breakdown")
+    assert len(breakdown) == 4
+    for row in breakdown:
+        terms = [float(row[name]) for name in row if f"signal_{name}" in row]
+        assert len(terms) == 9
+        assert sum(terms) == pytest.approx(float(row["total_reward"]), rel=1e-5, abs=1e-7)
+    assert any(int(row["signal_attacking"]) for row in breakdown)
+    evaluations = table(whole, "evaluation_results")
+    assert [row["opponent"] for row in evaluations] == ["based", "constant"]
+    assert all(
+        float(row["win_rate_low"]) <= float(row["win_rate"]) <= float(row["win_rate_high"])
+        for row in evaluations
+    )
+
+
+def test_snapshots_restore_themselves_and_differ(whole):
+    found = sorted((whole / "snapshots").iterdir(), key=lambda path: int(path.name.split("_")[1]))
+    assert [path.name for path in found] == ["snapshot_256", "snapshot_512"]
+    one, two = (restore(path) for path in found)
+    assert one.policy is two.policy
+    pairs = zip(jax.tree.leaves(one.params), jax.tree.leaves(two.params), strict=True)
+    assert not all(np.array_equal(*pair) for pair in pairs)
+    last = restore(whole / "policy")
+    assert all(
+        np.array_equal(a, b)
+        for a, b in zip(jax.tree.leaves(last.params), jax.tree.leaves(two.params), strict=True)
+    )
+
+
+def test_a_stop_and_a_resume_change_no_bit(whole, tmp_path, monkeypatch):
+    """Stopped after the third update, of which the last checkpoint is not a multiple of two."""
+    run, asked = tmp_path / "parts", []
+    monkeypatch.setattr(stop, "requested", lambda: len(asked.append(0) or asked) > 3)
+    with pytest.raises(SystemExit) as left:
+        fighter_selfplay.run(fighter_selfplay.parsed([*SMALL, "--run-dir", str(run)]))
+    assert left.value.code == 0 and len(rows(run)) == 3
+    monkeypatch.undo()
+    fighter_selfplay.run(fighter_selfplay.parsed(["--resume", str(run)]))
+    for one, other in zip(rows(whole), rows(run), strict=True):
+        one.pop("timing"), other.pop("timing")
+        assert one == other
+    pairs = zip(
+        jax.tree.leaves(restore(whole / "policy").params), jax.tree.leaves(restore(run / "policy").params)
+    )
+    assert all(np.asarray(a).tobytes() == np.asarray(b).tobytes() for a, b in pairs)
+    for name in ("reward_breakdown", "behavior_metrics"):
+        assert table(run, name) == table(whole, name)
