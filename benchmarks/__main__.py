@@ -6,7 +6,7 @@ import sys
 
 import tyro
 
-from benchmarks import bridge, cfr, deep_cfr, deep_cfr_knobs, evaluator, leduc_floor
+from benchmarks import bridge, cfr, deep_cfr, deep_cfr_knobs, evaluator, leduc_floor, rollouts
 from jaxnash.runs.cli import main as cli
 
 COMMANDS = {
@@ -16,6 +16,7 @@ COMMANDS = {
     "deep_cfr_knobs": deep_cfr_knobs.run_from_command_line,
     "evaluator": evaluator.run_from_command_line,
     "leduc_floor": leduc_floor.run_from_command_line,
+    "rollouts": rollouts.run_from_command_line,
 }
 
 
