@@ -92,7 +92,12 @@ def ours(batch: int, length: int, seed: int) -> Contender:
                 state, pressed.reshape(batch, 2, buttons) == 1
             )
             done = jax.vmap(over)(state)
-            state = jax.tree.map(lambda new, old: jnp.where(done, new, old), fresh, state)
+
+            def anew(state: Any) -> Any:
+                return jax.tree.map(lambda new, old: jnp.where(done, new, old), fresh, state)
+
+            # cond also keeps XLA from working out the whole step once more for each leaf of the state
+            state = jax.lax.cond(jnp.any(done), anew, lambda same: same, state)
             return (state, word), jax.vmap(game.observe)(state).obs
 
         (state, word), seen = jax.lax.scan(frame, carry[1:], length=length)

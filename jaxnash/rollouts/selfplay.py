@@ -142,7 +142,7 @@ def self_play(
             pair = jnp.stack([jnp.where(first, action, answer), jnp.where(first, answer, action)], axis=1)
             state = jax.vmap(game.step)(_fold(here, 2), now.state, pair)
             after = jax.vmap(game.observe)(state)
-            ended = after.terminated | after.truncated
+            ended = jnp.logical_or(after.terminated, after.truncated)
             seen = Trajectory(
                 obs=obs,
                 legal=legal,
@@ -162,19 +162,25 @@ def self_play(
             )
             noted = jax.vmap(watch)(state, now.seat)
             episode = now.episode + ended
-            fresh, seat, kind = new(_fold(keys_of(key, episode), 0), setups, shares)
 
-            def pick(new: Array, old: Array) -> Array:
-                return jnp.where(_wide(ended, old), new, old)
+            def begun(
+                playing: tuple[PyTree, TimeStep, Array, Array],
+            ) -> tuple[PyTree, TimeStep, Array, Array]:
+                fresh, seat, kind = new(_fold(keys_of(key, episode), 0), setups, shares)
+                anew = fresh, jax.vmap(game.observe)(fresh), seat, kind
+                return jax.tree.map(lambda new, old: jnp.where(_wide(ended, old), new, old), anew, playing)
 
+            # cond also keeps XLA from working out the whole step once more for each leaf of the state
+            playing = state, after, now.seat, now.kind
+            state, step, seat, kind = jax.lax.cond(jnp.any(ended), begun, lambda same: same, playing)
             following = Matches(
-                state=jax.tree.map(pick, fresh, state),
-                step=jax.tree.map(pick, jax.vmap(game.observe)(fresh), after),
+                state=state,
+                step=step,
                 reset=ended,
                 episode=episode,
-                turn=pick(jnp.zeros_like(now.turn), now.turn + 1),
-                seat=pick(seat, now.seat),
-                kind=pick(kind, now.kind),
+                turn=jnp.where(ended, 0, now.turn + 1),
+                seat=seat,
+                kind=kind,
                 carry=carry,
                 rivals=rivals,
             )
