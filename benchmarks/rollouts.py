@@ -139,10 +139,9 @@ def by_gymnax(gymnax: Any, name: str, batch: int, length: int, seed: int) -> Con
             state, word = carry
             word = congruence(word)
             action = (word >> 16) % env.num_actions
-            obs, state, *_ = jax.vmap(env.step, in_axes=(0, 0, 0, None))(
-                keys, state, action.astype(jnp.int32), params
-            )
-            return (state, word), obs
+            step = jax.vmap(env.step, in_axes=(0, 0, 0, None))
+            stepped = step(keys, state, action.astype(jnp.int32), params)
+            return (stepped[1], word), stepped[0]
 
         (state, word), seen = jax.lax.scan(frame, (state, word), length=length)
         return (state, keys, word), seen
