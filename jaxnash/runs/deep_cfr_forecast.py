@@ -28,14 +28,15 @@ class Forecast(NamedTuple):
 
 
 def predicted_bytes(knobs: Knobs, parts: Parts) -> int:
-    """Bytes of memories, past networks, the critic's least squares and the traversers' buffers."""
-    row = row_of(parts.what.game, parts.what.setups)
-    held = memory_bytes(parts.net, row, **sizes_of(knobs))
+    """Bytes of memories and past networks, of which writing a checkpoint holds a copy besides; of the
+    critic's least squares; and of the traversers' buffers."""
+    row, features = row_of(parts.what.game, parts.what.setups), 0
+    saved = memory_bytes(parts.net, row, **sizes_of(knobs))
     if parts.critic is not None:
-        held += ring_bytes(transition_of(parts.what.game, parts.what.setups), knobs.critic_memory)
-        held += min(knobs.critic_rows, knobs.critic_memory) * 4 * (knobs.critic_hidden[-1] + 1)  # features
+        saved += ring_bytes(transition_of(parts.what.game, parts.what.setups), knobs.critic_memory)
+        features = min(knobs.critic_rows, knobs.critic_memory) * 4 * (knobs.critic_hidden[-1] + 1)
     each = size_in_bytes(row, max(SCRATCH, 4 * knobs.lanes)) * (2 if parts.plan.policies else 1)
-    return held + each * knobs.workers
+    return 2 * saved + features + each * knobs.workers
 
 
 def probe(knobs: Knobs, parts: Parts, state: State) -> Forecast:
