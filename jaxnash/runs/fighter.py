@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -82,11 +82,13 @@ def parts_of(knobs: Knobs) -> Parts:
     return Parts(spec, policy, learner, arena, watch)
 
 
-def start(knobs: Knobs, parts: Parts) -> State:
-    """Before the first update."""
+def start(knobs: Knobs, parts: Parts, pool: Sequence[Params] = ()) -> State:
+    """Before the first update; `pool` are the first snapshots."""
     first, second = jax.random.split(jax.random.key(knobs.seed))
     learner = parts.learner.init(first)
     snapshots = none_yet(parts.learner.behaviour(learner), knobs.keep_snapshots)
+    for params in pool:
+        snapshots = add(snapshots, params)
     shares = shares_of(jnp.array(knobs.shares), snapshots)
     matches = parts.arena.start(second, None, shares)
     one = jax.eval_shape(jax.vmap(parts.watch), matches.state, matches.seat)
