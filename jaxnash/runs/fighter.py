@@ -142,7 +142,7 @@ def breakdown(reward: Array, paid: Terms) -> dict[str, Any]:
     """What was paid in all and by each term, summed in float64, and in how many frames each was not 0."""
     terms_of = {name: np.asarray(term, np.float64) for name, term in paid._asdict().items()}
     return {
-        "reward": float(np.sum(reward, dtype=np.float64)),
+        "reward": float(np.asarray(reward, np.float64).sum()),  # np.sum of a JAX array stays in float32
         "terms": {name: float(term.sum()) for name, term in terms_of.items()},
         "signals": {name: int(np.count_nonzero(term)) for name, term in terms_of.items()},
     }

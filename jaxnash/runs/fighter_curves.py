@@ -66,17 +66,19 @@ CAVEAT = "published expectation, not measured here"
 
 def curve(rows: Iterable[dict[str, Any]], opponent: str) -> list[Point]:
     """What a run's rows say of an opponent, one point an evaluation."""
-    found = [(row["frames"], row["evaluation"][opponent]) for row in rows if "evaluation" in row]
-    return [
-        Point(frames, it["win_rate"], *it["win_rate_interval"], it["matches"] // 2, (it["win_rate"],))
-        for frames, it in found
-    ]
+    points = []
+    for row in rows:
+        if found := row.get("evaluation", {}).get(opponent):
+            rate, (low, high) = found["win_rate"], found["win_rate_interval"]
+            points.append(Point(row["frames"], rate, low, high, found["matches"] // 2, (rate,)))
+    return points
 
 
 def _mean(points: list[Point]) -> Point:
     rate, pairs = pooled([{"win_rate": point.rate, "matches": 2 * point.pairs} for point in points])
     rates = tuple(rate for point in points for rate in point.rates)
-    return Point(points[0].frames, rate, *wilson(rate, pairs, LEVEL), pairs, rates)
+    low, high = wilson(rate, pairs, LEVEL)
+    return Point(points[0].frames, rate, low, high, pairs, rates)
 
 
 def groups(runs: Iterable[str]) -> list[Group]:

@@ -129,15 +129,19 @@ def test_a_pool_is_met_at_once_and_a_resume_does_without_its_files(whole, tmp_pa
     assert config["pool"] == [str(pool)] and config["updates"] == 4
 
 
-def test_published_expectations_are_told_at_the_end(tmp_path, capsys):
-    """By the presets test and full, and by them only."""
-    arguments = [*SMALL[2:], "--preset", "test", "--frames", "128", "--run-dir", str(tmp_path / "run")]
-    fighter_selfplay.run(fighter_selfplay.parsed(arguments))
-    told = " ".join(capsys.readouterr().out.split())
-    assert (
-        "published expectation, not measured here: 30-50 % wins after 50,000 frames: no measurement" in told
-    )
-    log = (tmp_path / "run" / "training.log").read_text()
+def test_published_expectations_are_told_at_the_end(whole, tmp_path, capsys):
+    """Of runs of the presets test and full, and of them only. The run is done: nothing is left to train."""
+    run, told = tmp_path / "run", []
+    shutil.copytree(whole, run, ignore=shutil.ignore_patterns("training.log"))
+    config = json.loads((run / "config.json").read_text())
+    for preset in ("smoke", "test"):
+        (run / "config.json").write_text(json.dumps(config | {"preset": preset}))
+        capsys.readouterr()
+        fighter_selfplay.run(fighter_selfplay.parsed(["--resume", str(run)]))
+        told.append(" ".join(capsys.readouterr().out.split()))
+    begins = "published expectation, not measured here: 30-50 % wins after 50,000 frames: no measurement"
+    assert [begins in each for each in told] == [False, True]
+    log = (run / "training.log").read_text()
     assert "70-85 % wins after 10,000,000 frames: no measurement at this length\n" in log
 
 
