@@ -138,7 +138,7 @@ def _beside(points: list[Point], expected: Expectation) -> str:
     point = min(near, key=lambda point: abs(point.frames - expected.frames))
     agree = point.low <= expected.high and point.high >= expected.low
     verdict = "consistent with it" if agree else "contradicts it"
-    return f"{told}: measured {_shown(point)} against Based after {point.frames:,}, {verdict}"
+    return f"{told}: ours {_shown(point)} against Based after {point.frames:,}, {verdict}"
 
 
 def _shown(point: Point) -> str:

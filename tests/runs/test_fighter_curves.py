@@ -79,11 +79,11 @@ def test_expectations_are_hypotheses_beside_what_was_measured():
     assert told.startswith("published expectation, not measured here: 30-50 % wins after 50,000 frames: ")
     assert told.count("no measurement at this length") == 2
     told = hypotheses([point(20_000, 0.9, 1.0), point(49_920, 0.1, 0.3)])  # they touch at 0.3
-    assert "measured 0.200 [0.100, 0.300] against Based after 49,920, consistent with it; 70-85 %" in told
+    assert "ours 0.200 [0.100, 0.300] against Based after 49,920, consistent with it; 70-85 %" in told
     assert "contradicts it" in hypotheses([point(49_920, 0.1, 0.29)])
     assert "contradicts it" in hypotheses([point(49_920, 0.51, 0.9)])
     long = hypotheses([point(9_999_360, 0.86, 0.99), point(9_500_000, 0.7, 0.8)])
-    assert "70-85 % wins after 10,000,000 frames: measured 0.925 [0.860, 0.990] against Based after 9" in long
+    assert "70-85 % wins after 10,000,000 frames: ours 0.925 [0.860, 0.990] against Based after 9" in long
     assert long.endswith("contradicts it") and long.count("no measurement") == 1
     assert "no measurement" in hypotheses([point(44_000, 0.4, 0.5)]).split(";")[0]  # more than 10 % off
 
