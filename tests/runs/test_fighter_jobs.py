@@ -106,5 +106,5 @@ def test_a_fighters_run_as_a_job_stopped_and_resumed(here, capsys):
     fighter_selfplay.run(fighter_selfplay.parsed([*arguments, "--run-dir", "unbroken"]))
     close_run("unbroken")
     assert ended(name).state == "finished"
-    timed = ["evaluation_results.csv: the bytes differ", "monitor.csv: the bytes differ"]
-    assert compare_runs("unbroken", f"runs/{name}") == timed
+    timed = {"evaluation_results.csv: the bytes differ", "monitor.csv: the bytes differ"}  # seconds
+    assert set(compare_runs("unbroken", f"runs/{name}")) <= timed
