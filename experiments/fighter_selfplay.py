@@ -14,12 +14,15 @@ from typing import Any
 import jax
 from rich.console import Console
 
+from jaxnash.games.fighter.rewards import weights_of
 from jaxnash.runs import stop
 from jaxnash.runs.checkpoint import restore_state, save, save_state
 from jaxnash.runs.cli import command_line
 from jaxnash.runs.cli import main as cli
 from jaxnash.runs.directory import run_directory
 from jaxnash.runs.fighter import Parts, State, evaluated, iterate, parts_of, start
+from jaxnash.runs.fighter_alerts import alerts, news
+from jaxnash.runs.fighter_curves import curve, hypotheses
 from jaxnash.runs.fighter_knobs import (
     PRESETS,
     Knobs,
@@ -30,9 +33,11 @@ from jaxnash.runs.fighter_knobs import (
     rows_of,
     updates_of,
 )
+from jaxnash.runs.fighter_pool import pool, write_origins
 from jaxnash.runs.fighter_tables import write_tables
-from jaxnash.runs.files import TIMING, now, plain
+from jaxnash.runs.files import TIMING, now, plain, read_jsonl
 from jaxnash.runs.run import append_jsonl, logger, open_run, update_summary
+from jaxnash.types import JaxnashError, Neural
 
 METRIC = "based_win_rate"
 
@@ -53,10 +58,12 @@ def run(knobs: Knobs) -> Path:
     console = Console()
     parts = parts_of(checked(knobs))
     run_dir = run_directory("fighter", knobs.run_dir, resume=knobs.resume)
-    config = plain(knobs.__dict__) | {"run_dir": str(run_dir)}
+    rivals = [] if saved(run_dir) else pool(knobs.pool, parts.spec, knobs.keep_snapshots)
+    config = plain(knobs.__dict__) | {"run_dir": str(run_dir), "updates": updates_of(knobs)}
     open_run(run_dir, config=config, resume=knobs.resume, command=sys.argv, seed=knobs.seed)
-    log, state = logger(run_dir), resumed(knobs, parts, run_dir)
-    for line in [f"run directory {run_dir}", *resolved(knobs, parts)]:
+    log, state = logger(run_dir), begun(knobs, parts, run_dir, rivals)
+    told = [f"{len(rivals)} policies of the pool are the first snapshots"] if rivals else []
+    for line in [f"run directory {run_dir}", *resolved(knobs, parts), *told]:
         console.print(line, highlight=False)
         log.info(line)
     train(knobs, parts, state, run_dir, console)
@@ -87,17 +94,30 @@ def resolved(knobs: Knobs, parts: Parts) -> list[str]:
     return told
 
 
-def resumed(knobs: Knobs, parts: Parts, run_dir: Path) -> State:
-    """The state of the last checkpoint, or a fresh one."""
-    folder = run_dir / "checkpoints"
-    if not any(step.name.isdigit() for step in folder.glob("*")):
-        return start(knobs, parts)
-    return State(*restore_state(folder, jax.eval_shape(partial(start, knobs, parts)))[1])
+def begun(knobs: Knobs, parts: Parts, run_dir: Path, rivals: list[tuple[Path, Neural]]) -> State:
+    """The state of the last checkpoint, or a fresh one with these opponents of its pool."""
+    folder, steps = run_dir / "checkpoints", saved(run_dir)
+    if not steps:
+        write_origins(run_dir, [], [path for path, _ in rivals])
+        return start(knobs, parts, [rival.params for _, rival in rivals])
+    try:
+        return State(*restore_state(folder, jax.eval_shape(partial(start, knobs, parts)))[1])
+    except JaxnashError as error:
+        before = f"to go on from update {steps[-2]}" if len(steps) > 1 else "to begin anew"
+        raise JaxnashError(f"{error}; if it is damaged, remove {folder / str(steps[-1])} {before}") from error
+
+
+def saved(run_dir: Path) -> list[int]:
+    """The updates after which the run has checkpoints."""
+    return sorted(int(step.name) for step in (run_dir / "checkpoints").glob("*") if step.name.isdigit())
 
 
 def train(knobs: Knobs, parts: Parts, state: State, run_dir: Path, console: Console) -> None:
     """Update to the end or a stop: a row each, evaluations, snapshots and checkpoints in turn."""
     log, total, frames = logger(run_dir), updates_of(knobs), rollout_frames(knobs)
+    metrics, weights = run_dir / "metrics.jsonl", weights_of(knobs.rewards)
+    rows = read_jsonl(metrics) if metrics.exists() else []
+    rows = [row for row in rows if row["update"] <= int(state.update)]
     while int(state.update) < total and not stop.requested():
         began = time.perf_counter()
         state, row = iterate(knobs, parts, state)
@@ -107,13 +127,20 @@ def train(knobs: Knobs, parts: Parts, state: State, run_dir: Path, console: Cons
             row |= measured(knobs, parts, state)
         seconds = {"train": trained, "evaluate": time.perf_counter() - began - trained}
         row |= {TIMING: {"timestamp": now(), "seconds": sum(seconds.values()), "phases": seconds}}
-        append_jsonl(run_dir / "metrics.jsonl", row, key="update")
+        standing = alerts([*rows, plain(row)], weights)
+        row["alerts"] = [alert._asdict() for alert in standing]
+        append_jsonl(metrics, row, key="update")
         update_summary(run_dir, metric=METRIC)
+        for alert in news(standing, rows):
+            log.warning("alert: %s: %s", *alert)
+            console.print(f"alert: {alert.told}", style="yellow", highlight=False)
+        rows.append(plain(row))
         if row["snapshot_saved"]:
             name = f"snapshot_{row['frames']}"
             params = parts.learner.policy(state.learner)
             save(run_dir / "snapshots" / name, params=params, spec=parts.spec, name=name)
             _tidy(run_dir / "snapshots", knobs.keep_snapshots)
+            write_origins(run_dir, rows)
         if update % knobs.checkpoint_every == 0:
             save_state(run_dir / "checkpoints", update, state, keep=knobs.keep)
         told = said(row, frames / trained)
@@ -127,6 +154,10 @@ def train(knobs: Knobs, parts: Parts, state: State, run_dir: Path, console: Cons
         stop.leave(int(state.update), say=console.print)
     params = parts.learner.policy(state.learner)
     save(run_dir / "policy", params=params, spec=parts.spec, name=knobs.name)
+    if knobs.preset in ("test", "full"):
+        told = hypotheses(curve(rows, "based"))
+        log.info(told)
+        console.print(told, highlight=False)
 
 
 def measured(knobs: Knobs, parts: Parts, state: State) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -82,11 +82,13 @@ def parts_of(knobs: Knobs) -> Parts:
     return Parts(spec, policy, learner, arena, watch)
 
 
-def start(knobs: Knobs, parts: Parts) -> State:
-    """Before the first update."""
+def start(knobs: Knobs, parts: Parts, pool: Sequence[Params] = ()) -> State:
+    """Before the first update; `pool` are the first snapshots."""
     first, second = jax.random.split(jax.random.key(knobs.seed))
     learner = parts.learner.init(first)
     snapshots = none_yet(parts.learner.behaviour(learner), knobs.keep_snapshots)
+    for params in pool:
+        snapshots = add(snapshots, params)
     shares = shares_of(jnp.array(knobs.shares), snapshots)
     matches = parts.arena.start(second, None, shares)
     one = jax.eval_shape(jax.vmap(parts.watch), matches.state, matches.seat)
@@ -140,7 +142,7 @@ def breakdown(reward: Array, paid: Terms) -> dict[str, Any]:
     """What was paid in all and by each term, summed in float64, and in how many frames each was not 0."""
     terms_of = {name: np.asarray(term, np.float64) for name, term in paid._asdict().items()}
     return {
-        "reward": float(np.asarray(reward, np.float64).sum()),
+        "reward": float(np.asarray(reward, np.float64).sum()),  # np.sum of a JAX array stays in float32
         "terms": {name: float(term.sum()) for name, term in terms_of.items()},
         "signals": {name: int(np.count_nonzero(term)) for name, term in terms_of.items()},
     }

@@ -31,6 +31,8 @@ class Knobs:
     """of matches; in a rollout each meets one snapshot."""
     latest: float = 0.5
     """how often a snapshot to meet is the latest; else any."""
+    pool: tuple[str, ...] = ()
+    """policies, runs or folders of snapshots, by path or name, that are opponents from the first frame on."""
     shares: tuple[float, float, float] = (0.8, 0.15, 0.05)
     """of matches against snapshots, Based and Constant."""
     rewards: Literal["reference", "sound"] = "reference"

@@ -17,7 +17,8 @@ Row = dict[str, Any]
 def write_tables(run_dir: str | Path) -> None:
     """monitor.csv, reward_breakdown.csv, behavior_metrics.csv and evaluation_results.csv, whole each time."""
     path = Path(run_dir)
-    rows = read_jsonl(path / "metrics.jsonl")
+    metrics = path / "metrics.jsonl"
+    rows = read_jsonl(metrics) if metrics.exists() else []  # stopped before the first update
     tables = {
         "monitor": monitor(rows),
         "reward_breakdown": reward_breakdown(rows),

@@ -99,7 +99,7 @@ def submit(
 
 
 def status(run: Run | None = None, /) -> None:
-    """State, progress, exploitability, time and cost of one run, or a table of all jobs below runs/.
+    """State, progress, exploitability or win rate, time and cost of one run, or a table of all jobs.
 
     Args:
         run: A name below runs/, or a path.
@@ -288,28 +288,36 @@ def _table_of_jobs() -> None:
         console.print(f"no jobs in {Path(jobs.RUNS).absolute()}: jaxnash submit experiments/... starts one")
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for title in ("run", "state", "iteration", "exploitability", "left", "updated"):
-        table.add_column(title, overflow="fold")
-    notes = []
+    notes: list[str] = []
+    lines: list[tuple[Any, ...]] = []
+    measures: dict[str, None] = {}
     for job in found:
         try:
             polled = jobs.backend_of(job.backend).poll(job, None)
             now = progress(job.run_dir, job.log)
         except JaxnashError as error:  # one broken file must not hide the other jobs
-            table.add_row(job.name, Text("unreadable", style="bold red"))
+            lines.append((job.name, Text("unreadable", style="bold red")))
             notes.append(f"{job.name}: {error}")
             continue
         left = now.left if polled.state == "running" else None
-        table.add_row(
-            Text(job.name),
-            Text(polled.state, style=STYLES.get(polled.state, "")),
-            _iterations(now),
-            Text(now.measured.text if now.measured else NO_MEASURE),
-            "–" if left is None else f"~{seconds_text(left)}",
-            _ago(now),
+        lines.append(
+            (
+                Text(job.name),
+                Text(polled.state, style=STYLES.get(polled.state, "")),
+                _iterations(now),
+                Text(now.measured.text if now.measured else NO_MEASURE),
+                "–" if left is None else f"~{seconds_text(left)}",
+                _ago(now),
+            )
         )
+        measures.setdefault(now.what)
         if polled.state in ("failed", "lost"):
             notes.append(f"{job.name}: {polled.detail}")
+    what = " or ".join(measures) or "exploitability"
+    for title in ("run", "state", "iteration", what, "left", "updated"):
+        table.add_column(title, overflow="fold")
+    for line in lines:
+        table.add_row(*line)
     console.print(table)
     for note in notes:
         console.print(Text(note), soft_wrap=True)
@@ -330,7 +338,7 @@ def _one_job(job: jobs.Job) -> None:
         "command": " ".join([job.script, *job.args]),
         "state": f"{polled.state}: {polled.detail}",
         "iteration": _iterations(now),
-        "exploitability": _exploitability(now.measured, now),
+        now.what: _measure(now.measured, now),
         "time left": _time_left(now, running=running),
     }
     if polled.attempts:
@@ -355,7 +363,7 @@ def _iterations(now: Progress) -> str:
     return f"{now.iteration:,}" + (f" of {now.planned:,}" if now.planned is not None else "")
 
 
-def _exploitability(found: Measured | None, now: Progress) -> str:
+def _measure(found: Measured | None, now: Progress) -> str:
     if found is not None:
         return f"{found.text}, at iteration {found.iteration:,}"
     if now.value_loss is None:

@@ -1,4 +1,4 @@
-"""How far a run is, from its files: iterations, exploitability with its kind, time and cost to go."""
+"""How far a run is, from its files: iterations, what was measured with its kind, time and cost to go."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ RECENT = 20  # iterations whose median says how long one takes
 EXACT = {"solve_game"}  # scripts that measure exactly and so do not say it in every row
 NO_EXPLOIT = "no exploit found"  # as psro.gaps says it, which imports NumPy
 LOWER = "lower bound: oracle gap"
+RATED = {"fighter_selfplay"}  # scripts that measure a win rate; their iterations are updates
+WIN_RATE = "win rate against Based"
 
 
 class Measured(NamedTuple):
     iteration: int
     value: float
-    kind: str  # "exact", "lower bound (…)", "kind not stated"
+    kind: str  # "exact", "lower bound (…)", "kind not stated", "win rate against Based"
     text: str
 
 
@@ -29,6 +31,7 @@ class Progress(NamedTuple):
     iteration: int | None
     planned: int | None
     measured: Measured | None  # the latest; None as long as none has been made
+    what: str  # is measured: "exploitability" or "win rate"
     value_loss: float | None  # the last row's, which says nothing of exploitability
     each: float | None  # seconds an iteration
     basis: str  # what `each` is
@@ -56,9 +59,10 @@ def progress(run_dir: Path, *logs: Path) -> Progress:
     each, basis = iteration_seconds(rows, manifest.get(TIMING, {}).get("resumed", []))
     files = [run_dir / "metrics.jsonl", run_dir / "training.log", *logs]
     return Progress(
-        rows[-1].get("iteration") if rows else None,
-        config.get("iterations"),
+        step_of(rows[-1], None) if rows else None,
+        config.get("iterations", config.get("updates")),
         next((found for row in reversed(rows) if (found := measured(row, exact=exact))), None),
+        "win rate" if _script(run_dir) in RATED else "exploitability",
         rows[-1].get("value_loss") if rows else None,
         each,
         basis,
@@ -68,7 +72,11 @@ def progress(run_dir: Path, *logs: Path) -> Progress:
 
 def measures_exactly(run_dir: Path) -> bool:
     """Whether the run's script measures nothing but exact exploitability."""
-    return Path((_manifest(run_dir).get("command") or [""])[0]).stem in EXACT
+    return _script(run_dir) in EXACT
+
+
+def _script(run_dir: Path) -> str:
+    return Path((_manifest(run_dir).get("command") or [""])[0]).stem
 
 
 def _manifest(run_dir: Path) -> dict[str, Any]:
@@ -76,9 +84,17 @@ def _manifest(run_dir: Path) -> dict[str, Any]:
     return read_json(path) if path.exists() else {}
 
 
+def step_of(row: dict[str, Any], otherwise: Any) -> Any:
+    """The number of a row's iteration, or of its update in rows that have no iterations."""
+    return row.get("iteration", row.get("update", otherwise))
+
+
 def measured(row: dict[str, Any], *, exact: bool = False) -> Measured | None:
-    """A row's exploitability or its bound; an oracle gap below 0 bounds nothing."""
-    iteration = row.get("iteration", 0)
+    """A row's exploitability or its bound, or its win rate; an oracle gap below 0 bounds nothing."""
+    iteration = step_of(row, 0)
+    if (rate := row.get("based_win_rate")) is not None:
+        low, high = row["evaluation"]["based"]["win_rate_interval"]
+        return Measured(iteration, rate, WIN_RATE, f"{rate:.3f} [{low:.3f}, {high:.3f}] ({WIN_RATE}, 99 %)")
     if (value := row.get("exploitability")) is not None:
         kind = row.get("exploitability_kind") or ("exact" if exact else "kind not stated")
         return Measured(iteration, value, kind, f"{value:.4g} ({kind})")
@@ -95,7 +111,7 @@ def iteration_seconds(rows: list[dict[str, Any]], resumed: list[str]) -> tuple[f
     in manifest.json) lies between them; else "seconds", which then are the run's so far.
     """
     timings = [row.get(TIMING, {}) for row in rows]
-    steps = [row.get("iteration", k) for k, row in enumerate(rows)]
+    steps = [step_of(row, k) for k, row in enumerate(rows)]
     found: list[float] = []
     clock = ""
     pairs = list(zip(steps, steps[1:], timings, timings[1:]))

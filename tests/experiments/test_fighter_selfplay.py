@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import jax
@@ -95,6 +96,53 @@ def test_snapshots_restore_themselves_and_differ(whole):
         np.array_equal(a, b)
         for a, b in zip(jax.tree.leaves(last.params), jax.tree.leaves(two.params), strict=True)
     )
+
+
+def test_alerts_are_in_every_row_and_origins_in_a_file(whole):
+    assert all(isinstance(row["alerts"], list) for row in rows(whole))
+    wanted = [{"number": 0, "frames": 256}, {"number": 1, "frames": 512}]
+    assert json.loads((whole / "snapshots.json").read_text()) == {"snapshots": wanted}
+
+
+def test_a_pool_is_met_at_once_and_a_resume_does_without_its_files(whole, tmp_path, monkeypatch):
+    """Two snapshots of the other run are number 0 and 1; the run's own are 2 and 3, of which 0 goes."""
+    pool, run = tmp_path / "pool", tmp_path / "run"
+    shutil.copytree(whole / "snapshots", pool)
+    arguments = [*SMALL, "--seed", "1", "--keep-snapshots", "3", "--pool", str(pool)]
+    asked = []
+    monkeypatch.setattr(stop, "requested", lambda: len(asked.append(0) or asked) > 2)
+    with pytest.raises(SystemExit):
+        fighter_selfplay.run(fighter_selfplay.parsed([*arguments, "--run-dir", str(run)]))
+    monkeypatch.undo()
+    shutil.rmtree(pool)
+    fighter_selfplay.run(fighter_selfplay.parsed(["--resume", str(run)]))
+    found = rows(run)
+    assert [row["snapshots"] for row in found] == [2, 3, 3, 4]
+    assert {number for row in found[:2] for number in row["snapshots_met"]} <= {0, 1}
+    origins = json.loads((run / "snapshots.json").read_text())["snapshots"]
+    assert [origin["number"] for origin in origins] == [0, 1, 2, 3]
+    assert [origin.get("pool") for origin in origins[:2]] == [
+        str(pool / name) for name in ("snapshot_256", "snapshot_512")
+    ]
+    assert [origin.get("frames") for origin in origins[2:]] == [256, 512]
+    config = json.loads((run / "config.json").read_text())
+    assert config["pool"] == [str(pool)] and config["updates"] == 4
+
+
+def test_published_expectations_are_told_at_the_end(whole, tmp_path, capsys):
+    """Of runs of the presets test and full, and of them only. The run is done: nothing is left to train."""
+    run, told = tmp_path / "run", []
+    shutil.copytree(whole, run, ignore=shutil.ignore_patterns("training.log"))
+    config = json.loads((run / "config.json").read_text())
+    for preset in ("smoke", "test"):
+        (run / "config.json").write_text(json.dumps(config | {"preset": preset}))
+        capsys.readouterr()
+        fighter_selfplay.run(fighter_selfplay.parsed(["--resume", str(run)]))
+        told.append(" ".join(capsys.readouterr().out.split()))
+    begins = "published expectation, not measured here: 30-50 % wins after 50,000 frames: no measurement"
+    assert [begins in each for each in told] == [False, True]
+    log = (run / "training.log").read_text()
+    assert "70-85 % wins after 10,000,000 frames: no measurement at this length\n" in log
 
 
 def test_a_stop_and_a_resume_change_no_bit(whole, tmp_path, monkeypatch):
