@@ -95,9 +95,9 @@ def drawn(found: dict[str, np.ndarray], *, title: str) -> bytes:
     seconds = frames / table.FPS
     most = max(float(np.quantile(pool, 0.995)), 1 / span)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(11, 2.2 + 1.5 * latents), layout="constrained", dpi=110)
+        figure = Figure(figsize=(11, 3.4 + 1.4 * latents), layout="constrained", dpi=110)
         axes = figure.subplots(
-            latents + 2, 1, sharex=True, height_ratios=[0.35, *[1] * latents, 0.9], squeeze=False
+            latents + 2, 1, sharex=True, height_ratios=[0.45, *[1] * latents, 0.9], squeeze=False
         )[:, 0]
         figure.suptitle(title, fontsize=11, color=INK)
         _marks(axes[0], found)

@@ -29,6 +29,7 @@ WHITE, GREY, HIT, SPEAR, HAMMER = "#ffffff", "#9aa5b1", "#d62828", "#8a6d1f", "#
 PLAYERS = ("#0072b2", "#d55e00")
 BRIGHT = ("#56b4e9", "#f4a261")  # the same on the dark strip
 SAFE, STUN, SHOW = "#2fb8ac", "#f0c419", "#cc79a7"  # outlines of bodies, as HIT
+BRIGHT_HIT = "#ff6b6b"
 STATES = (  # in the order of `table`'s numbers; None: as usual
     *(("walking", None), ("standing", None), ("turning", None), ("turning", None), ("running", None)),
     *(("stunned", STUN), ("in the air", None), ("dodging", SAFE), ("attacking", HIT)),
@@ -222,9 +223,11 @@ def _figures(draw: Any, name: str, fighter: Fighter, place: int) -> None:
     """Name and state, damage and stocks: the first player's at the left, the second's at the right."""
     side, way = (12, 1) if place == 0 else (WIDTH - 12, -1)
     anchor = "lm" if place == 0 else "rm"
+    ink = STATES[int(fighter.state)][1] or GREY
+    ink = BRIGHT_HIT if ink == HIT else ink
     shown = name if len(name) <= 20 else f"{name[:19]}…"
     _text(draw, (side, 14), shown, 15, BRIGHT[place], anchor)
-    _text(draw, (side, 35), _doing(fighter), 12, STATES[int(fighter.state)][1] or GREY, anchor)
+    _text(draw, (side, 35), _doing(fighter), 12, ink, anchor)
     _text(draw, (WIDTH / 2 - way * 62, 17), f"{float(fighter.damage):.0f} %", 20, WHITE, "mm")
     for stock in range(int(fighter.stocks)):
         x = WIDTH / 2 - way * 62 + 14 * (stock - 1)
@@ -237,7 +240,7 @@ def _doing(fighter: Fighter) -> str:
         weapon = table.WEAPONS[int(fighter.weapon)]
         return f"{table.MOVES[move - 1]}, {weapon}"
     if state == table.KNOCKED_OUT and int(fighter.stocks):
-        return f"back in {(table.RESPAWN_FRAMES - int(fighter.clock)) / table.FPS:.0f} s"
+        return f"back in {-(-(table.RESPAWN_FRAMES - int(fighter.clock)) // table.FPS)} s"
     return STATES[state][0]
 
 
@@ -257,8 +260,8 @@ def _palette() -> Any:
     """All colours, and those between each and the strip, for the edges of letters."""
     from PIL import Image, ImageColor
 
-    inks = (WHITE, GREY, HIT, SAFE, STUN, SHOW, *BRIGHT)
-    names = (SKY, STRIP, GROUND, EDGE, PLATFORM, SPEAR, HAMMER, *PLAYERS, *inks)
+    inks = (WHITE, GREY, BRIGHT_HIT, SAFE, STUN, SHOW, *BRIGHT)
+    names = (SKY, STRIP, GROUND, EDGE, PLATFORM, SPEAR, HAMMER, HIT, *PLAYERS, *inks)
     colours, strip = [ImageColor.getrgb(name) for name in names], ImageColor.getrgb(STRIP)
     for ink in inks:
         rgb = ImageColor.getrgb(ink)

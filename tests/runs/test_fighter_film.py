@@ -179,6 +179,7 @@ def test_attention_over_a_match_is_that_of_one_long_segment_by_segment(encoder):
         np.testing.assert_allclose(found[name][same], whole[name][same], atol=1e-6)
 
 
+@pytest.mark.filterwarnings("error::UserWarning")  # a layout that does not fit
 def test_attention_is_written_and_drawn(tmp_path):
     net = network()
     film = cut(match_of_network()[1], 200)
