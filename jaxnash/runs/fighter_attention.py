@@ -134,7 +134,8 @@ def drawn(found: dict[str, np.ndarray], *, title: str) -> bytes:
 def _marks(panel: Any, found: dict[str, np.ndarray]) -> None:
     for row, (name, mark, colour) in enumerate((("hits", "x", COLOURS[5]), ("attacks", "v", COLOURS[0]))):
         time = np.flatnonzero(found[name]) / table.FPS
-        panel.plot(time, np.full(len(time), row), mark, color=colour, markersize=5, clip_on=False)
+        if len(time):  # what is empty and not clipped has no box that a layout could read
+            panel.plot(time, np.full(len(time), row), mark, color=colour, markersize=5, clip_on=False)
     panel.set_ylim(-0.6, 1.6)
     panel.set_yticks([0, 1], ["it hits", "opponent attacks"])
     panel.grid(visible=False)

@@ -190,6 +190,8 @@ def test_attention_is_written_and_drawn(tmp_path):
     assert found["attacks"].sum() == ((opponent.state == table.ATTACKING) & (opponent.clock == 0))[:200].sum()
     seen = jax.vmap(GAME.observe)(film.states).obs[:200, film.seat]
     np.testing.assert_array_equal(found["pool"], along(net.policy, net.params, seen)["pool"])
+    nothing = {name: np.zeros(200, bool) for name in ("attacks", "hits")}
+    write_attention(tmp_path / "quiet.png", found | nothing, title="a match without attacks")
     arrays, image = write_attention(tmp_path / "attention.png", found, title="a match")
     with np.load(arrays) as held:
         assert set(held) == {"pool", "fuse", "attacks", "hits"}
