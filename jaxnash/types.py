@@ -34,6 +34,8 @@ class Segments(NamedTuple):
     memory: Callable[[PyTree], PyTree]  # (carry between two segments) -> what `unroll` starts from
     unroll: Callable[..., tuple[Array, Array]]
     # (params, obs[T, B, ...], legal bool[T, B, A], memory, reset bool[T, B]) -> (heads, values f32[T, B])
+    attention: Callable[..., dict[str, Array]] | None = None
+    # (params, obs, memory, reset) -> arrays [T, B, ...], what `unroll` looks at; None where it has none
 
 
 class Policy(NamedTuple):

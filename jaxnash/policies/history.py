@@ -174,13 +174,17 @@ class HistoryNetwork(nn.Module):
     def fused(self, obs: Array, pool: tuple[Array, Array], sees: Sight) -> Array:
         """f32[B, N, width] from observations f32[B, N, D] and the pool's keys and values [B, M, ...]."""
         k, v = pool
-        latents = jnp.einsum("blnm,bmw->bnlw", self.attention(k, sees), v[:, :, 0])
+        looks = self.attention(k, sees)
+        latents = jnp.einsum("blnm,bmw->bnlw", looks, v[:, :, 0])
         x = nn.gelu(self.sense(obs))
         query = self.ask(self.sense_norm(x)).reshape(*x.shape[:2], self.heads, -1)
         parts = self.offer(latents).reshape(*latents.shape[:3], 2 * self.heads, -1)
         key, value = jnp.split(parts, 2, axis=3)
         scores = jnp.einsum("bnhd,bnlhd->bnhl", query, key) * query.shape[-1] ** -0.5
-        mixed = jnp.einsum("bnhl,bnlhd->bnhd", jax.nn.softmax(scores), value)
+        trusts = jax.nn.softmax(scores)
+        mixed = jnp.einsum("bnhl,bnlhd->bnhd", trusts, value)
+        self.sow("intermediates", "looks", looks)  # for whoever asks, see `attention` below
+        self.sow("intermediates", "trusts", trusts)
         return x + self.fuse(mixed.reshape(x.shape))
 
     def step(self, core: Any, x: Array, reset: Array) -> tuple[Any, Array]:
@@ -291,38 +295,65 @@ def _history_policy(sizes: tuple[Any, ...], observation_size: int, segment: int,
         carry = jax.lax.cond(carry.time == segment, lambda: begin(params, carry), lambda: carry)
         return frame(params, obs, legal, carry, reset)
 
-    def unroll(params: Params, obs: Array, legal: Array, start: Memory, reset: Array) -> tuple[Array, Array]:
-        del legal
+    def along(params: Params, obs: Array, start: Memory, reset: Array, read: Any) -> Any:
+        """What `read(rows f32[B, n, D], pool, sees)` gives of obs f32[T, B, D], leaves [B, T, ...].
+
+        It is called once with all frames, or, re-encoding windows, with each.
+        """
         length = obs.shape[0]
         rows = jnp.swapaxes(obs, 0, 1)
         frames = jnp.concatenate([start.frames, rows[:, :, half:]], axis=1)
         episodes = start.episode[:, -1:] + jnp.cumsum(reset.T, axis=1)
         episode = jnp.concatenate([start.episode, episodes], axis=1)
-        if windows:
-
-            @jax.checkpoint  # or every frame's window would be kept for the gradient
-            def one(time: Array) -> Array:
-                now, then = (
-                    jax.lax.dynamic_slice_in_dim(leaf, time + 1, span, 1) for leaf in (frames, episode)
-                )
-                places = jnp.arange(span)
-                pool = run(params, methods.encode, now, sight(then, places, places, span))[-1]
-                seen = jax.lax.dynamic_slice_in_dim(rows, time, 1, 1)
-                return run(params, methods.fused, seen, pool, sight(then, places[-1:], places, span))[:, 0]
-
-            x = jax.lax.map(one, jnp.arange(length))
-        else:
+        if not windows:
             places = jnp.arange(span + length)
             pool = run(params, methods.encode, frames, sight(episode, places, places, span))[-1]
-            x = run(params, methods.fused, rows, pool, sight(episode, places[span:], places, span))
-            x = jnp.swapaxes(x, 0, 1)
+            return read(rows, pool, sight(episode, places[span:], places, span))
+
+        @jax.checkpoint  # or every frame's window would be kept for the gradient
+        def one(time: Array) -> Any:
+            now, then = (jax.lax.dynamic_slice_in_dim(leaf, time + 1, span, 1) for leaf in (frames, episode))
+            places = jnp.arange(span)
+            pool = run(params, methods.encode, now, sight(then, places, places, span))[-1]
+            seen = jax.lax.dynamic_slice_in_dim(rows, time, 1, 1)
+            return read(seen, pool, sight(then, places[-1:], places, span))
+
+        found = jax.lax.map(one, jnp.arange(length))  # [T, B, 1, ...]
+        return jax.tree.map(lambda leaf: jnp.swapaxes(leaf[:, :, 0], 0, 1), found)
+
+    def unroll(params: Params, obs: Array, legal: Array, start: Memory, reset: Array) -> tuple[Array, Array]:
+        del legal
+        x = along(params, obs, start, reset, lambda *seen: run(params, methods.fused, *seen))
+        x = jnp.swapaxes(x, 0, 1)
 
         def step(core: Any, now: tuple[Array, Array]) -> tuple[Any, Array]:
             return run(params, methods.step, core, *now)
 
         return run(params, methods.decide, jax.lax.scan(step, start.core, (x, reset))[1])
 
-    return Policy(init, initial_carry, apply, Segments(segment, begin, frame, memory, unroll))
+    def attention(params: Params, obs: Array, start: Memory, reset: Array) -> dict[str, Array]:
+        """What `unroll` looks at, in shares that sum to 1.
+
+        `pool` f32[T, B, latents, span]: each latent's of the opponent's frames, by how many frames ago; 0
+        before the episode. `fuse` f32[T, B, heads, latents]: each head's of the latents.
+        """
+
+        def read(rows: Array, pool: Any, sees: Sight) -> dict[str, Array]:
+            kept: Any = network.apply(
+                params, rows, pool, sees, method=methods.fused, mutable=["intermediates"]
+            )[1]
+            found = {name: leaf[0] for name, leaf in kept["intermediates"].items()}
+            looks = jnp.moveaxis(found["looks"], 1, 2)  # [B, n, latents, M]
+            last = looks.shape[-1] - looks.shape[1] + jnp.arange(looks.shape[1])  # the place of each frame
+            places = last[:, None] - jnp.arange(span)
+            return {
+                "pool": jnp.take_along_axis(looks, places[None, :, None], axis=-1),
+                "fuse": found["trusts"],
+            }
+
+        return jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), along(params, obs, start, reset, read))
+
+    return Policy(init, initial_carry, apply, Segments(segment, begin, frame, memory, unroll, attention))
 
 
 def history_policy(

@@ -40,17 +40,27 @@ class _Now(NamedTuple):
     carries: tuple[PyTree, ...]  # of each opponent that is a network
     first: Array  # bool[]: the first frame
     tally: Fights
+    film: PyTree  # states of one match so far, [table.FRAMES + 1, ...], or ()
 
 
 def fights(
-    player: Neural | Script, opponents: tuple[Neural | Script, ...], *, pairs: int, setup: Any = None
-) -> Callable[..., Fights]:
+    player: Neural | Script,
+    opponents: tuple[Neural | Script, ...],
+    *,
+    pairs: int,
+    setup: Any = None,
+    film: bool = False,
+) -> Callable[..., Any]:
     """`(key, the player's params, each opponent's) -> Fights` with leaves [opponents, 2 pairs], jitted.
 
     Of each pair, whose two matches begin alike, the player has seat 0 once and seat 1 once; all opponents
     meet it in matches that begin alike. A `Neural` draws its buttons, or takes the likelier ones where it is
     `greedy`; its own params are only shapes here, those of a script are (). Randomness is keyed by match and
     frame.
+
+    With `film` it is `(key, params, others, number) -> (Fights, states)`: also the states, leaves
+    [table.FRAMES + 1, ...], of match `number` i32[] against the first opponent, of which it counted `frames`:
+    before the first frame and after each; what follows means nothing.
     """
     shape = (len(opponents), 2, pairs)
     count = 2 * pairs * len(opponents)
@@ -100,10 +110,16 @@ def fights(
         return action, jnp.stack(answers), carry, tuple(carries)
 
     @jax.jit
-    def play(key: Key, params: PyTree, others: tuple[PyTree, ...]) -> Fights:
+    def play(key: Key, params: PyTree, others: tuple[PyTree, ...], number: Array | int = 0) -> Any:
         keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(jnp.arange(count))
         begin = jax.vmap(lambda number: GAME.init(jax.random.fold_in(key, count + number), setup))
         state = begin(jnp.arange(count) % pairs)
+
+        def filmed(held: PyTree, state: State) -> PyTree:
+            """The film with the state that its match is in; one that is over is put where it was."""
+            now = jax.tree.map(itemgetter(number), state)
+            put = jax.lax.dynamic_update_index_in_dim
+            return jax.tree.map(lambda leaf, new: put(leaf, new, now.frame, 0), held, now)
 
         def frame(now: _Now) -> _Now:
             here = jax.vmap(jax.random.fold_in)(keys, now.state.frame)
@@ -115,13 +131,22 @@ def fights(
             done = jax.vmap(over)(now.state)
             state = jax.tree.map(lambda old, new: jnp.where(done, old, new), now.state, after)
             added = jax.tree.map(lambda new: jnp.where(done, 0, new), jax.vmap(noted)(state, seats))
-            return _Now(state, carry, carries, jnp.bool_(False), jax.tree.map(jnp.add, now.tally, added))
+            tally = jax.tree.map(jnp.add, now.tally, added)
+            shot = filmed(now.film, state) if film else ()
+            return _Now(state, carry, carries, jnp.bool_(False), tally, shot)
 
         nothing = jax.tree.map(jnp.zeros_like, jax.vmap(noted)(state, seats))
         carries = tuple(_carry(one, 2 * pairs) for one in opponents)
-        now = _Now(state, _carry(player, count), carries, jnp.bool_(True), nothing)
+        shot = ()
+        if film:
+            blank = jax.tree.map(
+                lambda leaf: jnp.zeros((table.FRAMES + 1, *leaf.shape[1:]), leaf.dtype), state
+            )
+            shot = filmed(blank, state)
+        now = _Now(state, _carry(player, count), carries, jnp.bool_(True), nothing, shot)
         last = jax.lax.while_loop(lambda now: ~jnp.all(jax.vmap(over)(now.state)), frame, now)
-        return jax.tree.map(lambda leaf: leaf.reshape(len(opponents), 2 * pairs), last.tally)
+        played = jax.tree.map(lambda leaf: leaf.reshape(len(opponents), 2 * pairs), last.tally)
+        return (played, last.film) if film else played
 
     return play
 

@@ -12,7 +12,7 @@ import pytest
 
 from jaxnash.games.fighter import digest
 from jaxnash.games.game import Buttons
-from jaxnash.policies.history import Carry, history_policy
+from jaxnash.policies.history import Carry, HistoryNetwork, history_policy, sight
 from jaxnash.policies.spec import build, history_spec
 from jaxnash.types import JaxnashError, Policy
 
@@ -171,6 +171,68 @@ def test_the_core_starts_anew_with_an_episode(encoder):
     heads, others = played(encoder, obs, reset)[0], played(encoder, changed, reset)[0]
     np.testing.assert_allclose(heads[12:], others[12:], rtol=0, atol=2e-5)
     assert np.abs(heads[11] - others[11]).max() > 0.01
+
+
+def in_one_pass(encoder: str, method, frames, episode):
+    """The pool's values f32[T, B, span, width] of each frame of a pass, by how many frames ago."""
+    network, params = network_of(), params_of(encoder)
+    time, ago = np.arange(SEGMENT)[:, None], np.arange(SPAN)
+    if encoder == "causal":
+        places = jnp.arange(SPAN + SEGMENT)
+        values = network.apply(params, frames, sight(episode, places, places, SPAN), method=method)[-1][1]
+        return jnp.moveaxis(values[:, SPAN + time - ago, 0], 1, 0)
+    windows = []
+    for start in range(1, SEGMENT + 1):
+        now, places = slice(start, start + SPAN), jnp.arange(SPAN)
+        sees = sight(episode[:, now], places, places, SPAN)
+        windows.append(network.apply(params, frames[:, now], sees, method=method)[-1][1][:, ::-1, 0])
+    return jnp.stack(windows)
+
+
+def network_of() -> HistoryNetwork:
+    return HistoryNetwork(10, span=SPAN, **SIZES)
+
+
+@both_encoders
+def test_attention_is_what_a_pass_looks_at(encoder):
+    """Shares, none of frames before the episode; and worked out again from them, the heads are the pass's."""
+    obs, reset = frames()
+    memory = policy_of(encoder).segments.memory(played(encoder, obs, reset)[2][1])
+    now = slice(SEGMENT, 2 * SEGMENT)
+    assert reset[now].any() and not reset[now].all()
+    found = jax.jit(policy_of(encoder).segments.attention)(params_of(encoder), obs[now], memory, reset[now])
+    pool, fuse = found["pool"], found["fuse"]
+    assert pool.shape == (SEGMENT, BATCH, 3, SPAN) and fuse.shape == (SEGMENT, BATCH, 4, 3)
+    np.testing.assert_allclose(pool.sum(axis=-1), 1, rtol=1e-5)
+    np.testing.assert_allclose(fuse.sum(axis=-1), 1, rtol=1e-5)
+    frame = np.arange(TIME)[:, None]
+    age = (frame - np.maximum.accumulate(np.where(reset, frame, 0), axis=0))[now]  # of the episode
+    seen = np.arange(SPAN) <= age[:, :, None]
+    assert np.all((np.asarray(pool) > 0) == seen[:, :, None]) and not seen.all()
+
+    network, params = network_of(), params_of(encoder)
+    rows = jnp.swapaxes(jnp.asarray(obs[now]), 0, 1)
+    raw = jnp.concatenate([memory.frames, rows[:, :, 32:]], axis=1)
+    episodes = memory.episode[:, -1:] + np.cumsum(reset[now].T, axis=1)
+    episode = jnp.concatenate([memory.episode, episodes], axis=1)
+    values = in_one_pass(encoder, HistoryNetwork.encode, raw, episode)
+    latents = jnp.einsum("tbla,tbaw->tblw", pool, values)
+    weight = params["params"]
+    offered = (latents @ weight["offer"]["kernel"]).reshape(SEGMENT, BATCH, 3, 2, 4, 8)[:, :, :, 1]
+    mixed = jnp.einsum("tbhl,tblhd->tbhd", fuse, offered).reshape(SEGMENT, BATCH, 32)
+    x = jax.nn.gelu(obs[now] @ weight["sense"]["kernel"] + weight["sense"]["bias"])
+    x += mixed @ weight["fuse"]["kernel"] + weight["fuse"]["bias"]
+
+    @jax.jit
+    def decided(x, reset):
+        def step(core, now):
+            return network.apply(params, core, *now, method=HistoryNetwork.step)
+
+        out = jax.lax.scan(step, memory.core, (x, reset))[1]
+        return network.apply(params, out, method=HistoryNetwork.decide)[0]
+
+    head = unrolled(encoder, params, obs[now], reset[now], memory)[0]
+    np.testing.assert_allclose(decided(x, reset[now]), head, rtol=0, atol=5e-5)
 
 
 def test_a_spec_builds_it_and_names_the_rules():
