@@ -15,6 +15,7 @@ Two ways to encode, `encoder`:
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
@@ -26,7 +27,6 @@ from jaxnash.policies.networks import SMALL_HEAD
 from jaxnash.types import Array, JaxnashError, Key, Params, Policy, Segments
 
 NOTHING = -1e9  # an attention score that counts for nothing, finite as in `games.game`
-MOSTLY_UP = nn.initializers.constant(-1.5)  # down in 18 % of frames: who presses half of all buttons falls
 
 
 class Memory(NamedTuple):
@@ -115,6 +115,7 @@ class HistoryNetwork(nn.Module):
     latents: int
     core: int
     hidden: tuple[int, ...]
+    pressed: tuple[float, ...] = (0.5,)
 
     def setup(self) -> None:
         self.token = nn.Dense(self.width)
@@ -133,7 +134,9 @@ class HistoryNetwork(nn.Module):
         orthogonal = nn.initializers.orthogonal
         self.actor = [nn.Dense(width, kernel_init=orthogonal(2**0.5)) for width in self.hidden]
         self.critic = [nn.Dense(width, kernel_init=orthogonal(2**0.5)) for width in self.hidden]
-        self.logits = nn.Dense(self.actions, kernel_init=SMALL_HEAD, bias_init=MOSTLY_UP)
+        down = [math.log(share / (1 - share)) for share in self.pressed]
+        bias = lambda key, shape, dtype: jnp.broadcast_to(jnp.array(down, dtype), shape)  # noqa: E731
+        self.logits = nn.Dense(self.actions, kernel_init=SMALL_HEAD, bias_init=bias)
         self.value = nn.Dense(1, kernel_init=orthogonal(1.0))
 
     def encode(self, frames: Array, sees: Sight) -> tuple[tuple[Array, Array], ...]:
@@ -369,14 +372,15 @@ def history_policy(
     latents: int = 4,
     core: int = 512,
     hidden: tuple[int, ...] = (96, 96),
+    pressed: tuple[float, ...] = (0.5,),
     encoder: Literal["causal", "window"] = "causal",
 ) -> Policy:
     """A policy over f32[B, observation_size], whose second half is the opponent's side; see this file's head.
 
     `width`, `layers`, `heads`, `mlp`: the transformer's; `span`: frames of history; `segment`: frames from
     one encoding of the history to the next, which learners go through in one pass; `latents`: what is pooled;
-    `core`: the LSTM's; `hidden`: of actor and critic. Its value is unbounded. Raises `JaxnashError` for sizes
-    that cannot be.
+    `core`: the LSTM's; `hidden`: of actor and critic; `pressed`: how often each button (or all) is down at
+    first. Its value is unbounded. Raises `JaxnashError` for what cannot be.
     """
     if encoder not in ("causal", "window"):
         raise JaxnashError(f"unknown encoder {encoder!r}: choose causal or window")
@@ -384,16 +388,11 @@ def history_policy(
         raise JaxnashError(f"a width of {width} cannot be shared by {heads} heads")
     if observation_size % 2:
         raise JaxnashError(f"observations of {observation_size} numbers have no opponent's half")
-    sizes = {
-        "layers": layers,
-        "heads": heads,
-        "span": span,
-        "segment": segment,
-        "latents": latents,
-        "core": core,
-    }
+    sizes = dict(layers=layers, heads=heads, span=span, segment=segment, latents=latents, core=core)
     for name, size in sizes.items():
         if size < 1:
             raise JaxnashError(f"{name} is {size}, but at least 1 is needed")
-    network = (actions, width, layers, heads, mlp, span, latents, core, tuple(hidden))
+    if len(pressed) not in (1, actions) or not all(0 < share < 1 for share in pressed):
+        raise JaxnashError(f"pressed needs 1 or {actions} shares between 0 and 1, not {pressed}")
+    network = (actions, width, layers, heads, mlp, span, latents, core, tuple(hidden), tuple(pressed))
     return _history_policy(network, observation_size, segment, encoder == "window")

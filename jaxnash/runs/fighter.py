@@ -54,7 +54,7 @@ class State(NamedTuple):
 def spec_of(knobs: Knobs) -> PolicySpec:
     """What rebuilds the run's policy."""
     sizes = ("encoder", "span", "segment", "width", "layers", "heads", "mlp", "latents", "core", "hidden")
-    return history_spec(**{name: getattr(knobs, name) for name in sizes})
+    return history_spec(**{name: getattr(knobs, name) for name in (*sizes, "pressed")})
 
 
 def parts_of(knobs: Knobs) -> Parts:

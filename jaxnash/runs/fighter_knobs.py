@@ -51,6 +51,9 @@ class Knobs:
     """of the LSTM."""
     hidden: tuple[int, ...] = (96, 96)
     """of actor and critic."""
+    pressed: tuple[float, ...] = (0.05, 0.25, 0.05, 0.25, 0.08, 0.02, 0.04, 0.06, 0.04, 0.01)
+    """how often each button is down at first (w a s d space h l j k g). Who presses half of them is always in
+    some attack or taunt, and learns to stay there because there it does not fall."""
     learning_rate: float = 2.5e-4
     minibatch: int = 128
     epochs: int = 10
