@@ -24,11 +24,11 @@ class Devices(NamedTuple):
 def over(mesh: Mesh | None) -> Devices:
     """The devices of a mesh of one axis; None is the one that JAX would take.
 
-    What `run` makes sends its arguments to all devices, gives every device all of them, and leaves the results
-    on the mesh's first. With a mesh it is no function for another `jit`. Every device must come to the same
-    results but for what it does with `own`, whose sums and maxima it has to take itself; `shard_map` does not
-    check that. So differentiate before summing, not through a sum: transposing one would count the gradient
-    once for each device.
+    What `run` makes sends its arguments to all devices, gives every device all of them, and leaves the
+    results on the mesh's first. With a mesh it is no function for another `jit`. Every device must come to
+    the same results but for what it does with `own`, whose sums and maxima it has to take itself; `shard_map`
+    does not check that. So differentiate before summing, not through a sum: transposing one would count the
+    gradient once for each device.
 
     Raises `JaxnashError` for a mesh of several axes.
     """

@@ -9,8 +9,8 @@ from jaxnash.types import Array, Trajectory
 
 
 def gae(trajectory: Trajectory, *, gamma: float, gae_lambda: float) -> tuple[Array, Array]:
-    """Generalised advantages and value targets, f[T, B, P] each, like `bootstrap_value`; 0 where the seat does
-    not decide.
+    """Generalised advantages and value targets, f[T, B, P] each, of `bootstrap_value`'s dtype; 0 where the
+    seat does not decide.
 
     Schulman et al. 2016, equation 16, over a seat's own decisions: its next decision may be several steps
     later (never in another episode), discounting counts decisions, and what is paid in between is added to

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
+from importlib import metadata
 from typing import Any, Literal
 
 import jax
@@ -20,12 +21,12 @@ PLATFORMS = {"cuda": "cuda", "metal": "METAL", "cpu": "cpu"}  # JAX's names, the
 ASK_SECONDS = 5  # nvidia-smi, once for each row of metrics
 
 
-def choose(asked: Kind = "auto") -> list[jax.Device]:
-    """The devices of the kind asked for, by default CUDA's, else Metal's, else the CPU; new arrays go to the first.
+def choose(asked: Kind = "auto") -> list[Any]:
+    """The devices of the kind asked for, by default CUDA's, else Metal's, else the CPU.
 
-    With "cpu" JAX does not start other backends unless it has already; a GPU's memory stays free. This
-    changes JAX's configuration for the process. Raises `JaxnashError`, naming what there is, where no device
-    is of that kind.
+    New arrays go to the first. With "cpu" JAX does not start other backends unless it has already; a GPU's
+    memory stays free. This changes JAX's configuration for the process. Raises `JaxnashError`, naming what
+    there is, where no device is of that kind.
     """
     if asked == "cpu":
         jax.config.update("jax_platforms", "cpu")  # read once, as JAX starts
@@ -36,7 +37,7 @@ def choose(asked: Kind = "auto") -> list[jax.Device]:
     return devices
 
 
-def _there() -> dict[str, list[jax.Device]]:
+def _there() -> dict[str, list[Any]]:
     """The devices of each kind, the fastest kind first."""
     found = {}
     for kind, platform in PLATFORMS.items():
@@ -62,7 +63,10 @@ def pick(asked: Kind, there: dict[str, Any]) -> Any:
 
 
 def mesh_of(devices: Sequence[Any], count: int) -> Mesh | None:
-    """A mesh of one axis over the first `count` devices; None for one. `JaxnashError` where there are fewer."""
+    """A mesh of one axis over the first `count` devices, None for one.
+
+    Raises `JaxnashError` where there are fewer.
+    """
     if count > len(devices):
         hint = ""
         if devices[0].platform == "cpu":
@@ -76,8 +80,6 @@ def mesh_of(devices: Sequence[Any], count: int) -> Mesh | None:
 
 def described(devices: Sequence[Any], count: int = 1) -> str:
     """The first `count` devices in a line: kind, number, memory, drivers and JAX's version."""
-    import jaxlib
-
     one = devices[0]
     parts = [f"{one.platform} {one.device_kind}, {count} of {len(devices)}"]
     if limit := _stats(one).get("bytes_limit"):
@@ -88,16 +90,16 @@ def described(devices: Sequence[Any], count: int = 1) -> str:
         parts.append(f"{name} of {total} MiB, driver {driver}")
     if one.platform != "cpu":
         parts.append(" ".join(str(one.client.platform_version).split()))
-    parts.append(f"JAX {jax.__version__}, jaxlib {jaxlib.__version__}")
+    parts.append(f"JAX {jax.__version__}, jaxlib {metadata.version('jaxlib')}")
     return "device: " + "; ".join(parts)
 
 
 def meter(devices: Sequence[Any]) -> Callable[[], dict[str, Any]]:
     """A function that reads how much of the devices is in use now.
 
-    It returns `process_bytes`, this process' resident set, and for each device that tells, in lists: `bytes` in
-    use and their `peak`; for NVIDIA's `utilization` in percent and `used_mib`, by nvidia-smi. What cannot be
-    read is left out; nvidia-smi is not asked again once it has failed.
+    It returns `process_bytes`, this process' resident set, and for each device that tells, in lists: `bytes`
+    in use and their `peak`; for NVIDIA's `utilization` in percent and `used_mib`, by nvidia-smi. What cannot
+    be read is left out; nvidia-smi is not asked again once it has failed.
     """
     asks = [devices[0].platform in ("gpu", "cuda")]
 

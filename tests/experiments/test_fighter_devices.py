@@ -1,4 +1,4 @@
-"""A self-play run whose learner is on two devices, then on one. Forced devices need processes of their own."""
+"""A self-play run whose learner is on two devices, then on one, in processes of their own."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run(devices: int, most: int, *arguments: str) -> subprocess.CompletedProcess
         env=os.environ | flags | {"JAX_PLATFORMS": "cpu"},
         capture_output=True,
         text=True,
-        timeout=140,
+        timeout=500,
     )
 
 
@@ -40,6 +40,7 @@ def rows(run: Path) -> list[dict]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow  # three processes that compile
 def test_two_devices_begin_a_run_and_one_goes_on(tmp_path):
     small = [*SMALL, "--frames", "256"]
     one, two = tmp_path / "one", tmp_path / "two"

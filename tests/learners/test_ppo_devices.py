@@ -1,10 +1,11 @@
 """An update on four devices is the update on one, to rounding. Forced devices need a process of their own.
 
 Both start from the same rollout and key, so the order of minibatches is the same, and differ only in how sums
-over a minibatch's rows are added up. Float64 rounds at 1e-16 and a difference grows over some 60 Adam steps:
-1e-9 leaves room for that and for nothing else. Float32 rounds at 6e-8, which Adam would make as large as its
-rate where a gradient is nearly 0, as it divides by the root of its square; an epsilon of 1e-5 keeps that
-below 1e-5. An update that adds up wrongly is off by far more than either, which is shown here too.
+over a minibatch's rows are added up. Float64 rounds at 1e-16, float32 at 6e-8, which Adam would make as large
+as its rate where a gradient is nearly 0, as it divides by the root of its square: hence the epsilon of 1e-5.
+Measured over 50 to 60 steps that move parameters by 0.04: 1e-15 and 4e-7. So 1e-9 and 1e-5 leave room for
+other machines, and updates that add up wrongly are off by far more, which is shown too. Gradients have a norm
+of about 2; a tighter clip than 5 would hide a wrong factor from the parameters altogether.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import subprocess
 import sys
 
 import pytest
+
+pytestmark = pytest.mark.timeout(600)  # seconds of compiling, minutes beside other work
 
 PROGRAM = """
 import json
@@ -27,10 +30,10 @@ from jaxnash.types import Trajectory
 
 T, B, BUTTONS, D = 6, 24, 3, 8
 POLICY = history_policy(
-    observation_size=D, actions=BUTTONS, segment=T, width=8, layers=2, heads=2, mlp=8, span=4, latents=2,
+    observation_size=D, actions=BUTTONS, segment=T, width=8, layers=1, heads=2, mlp=8, span=4, latents=2,
     core=8, hidden=(8,),
 )
-ADAM = optax.chain(optax.clip_by_global_norm(0.5), optax.adam(1e-3, eps=1e-5))
+ADAM = optax.chain(optax.clip_by_global_norm(5.0), optax.adam(1e-3, eps=1e-5))
 assert jax.device_count() == 4
 
 
@@ -75,37 +78,29 @@ def apart(one, other):
     return max(float(np.max(np.abs(np.float64(a) - np.float64(b)))) for a, b in pairs)
 
 
-def compared(dtype, rows):
-    before, one, figures = updated(dtype, rows, mesh(1))
-    found = {"steps": int(one.steps), "moved": apart(before.params, one.params)}
-    found["none"] = apart(one.params, updated(dtype, rows, None)[1].params)
-    _, four, others = updated(dtype, rows, mesh(4))
-    found["four"], found["metrics"] = apart(one.params, four.params), apart(figures, others)
-    return found
+def compared(one, dtype, rows, mesh):
+    before, alone, figures = one
+    _, after, others = updated(dtype, rows, mesh)
+    found = {"apart": apart(alone.params, after.params), "metrics": apart(figures, others)}
+    return found | {"steps": int(alone.steps), "moved": apart(before.params, alone.params)}
 
 
-def wrong(change, dtype, rows):
+def wrong(change, one):
     real = module.over
     module.over = lambda mesh: change(real(mesh))
     try:
-        _, after, figures = updated(dtype, rows, mesh(4))
+        return compared(one, np.float64, 4, mesh(4))
     finally:
         module.over = real
-    _, one, ones = updated(dtype, rows, mesh(1))
-    return {"four": apart(one.params, after.params), "metrics": apart(ones, figures)}
 
 
 def alone(devices):  # each device goes by its own rows
     return devices._replace(sum=lambda tree: tree)
 
 
-def mean(devices):  # a quarter of the gradient
-    return devices._replace(sum=lambda tree: jax.lax.pmean(tree, "devices") if isinstance(tree, tuple) else
-                            devices.sum(tree))
-
-
 def means(devices):  # the mean of the devices' means, whose shares weigh differently
-    return devices._replace(sum=lambda tree: jax.lax.pmean(tree, "devices") if isinstance(tree, tuple) else tree)
+    mean = lambda tree: jax.lax.pmean(tree, "devices")
+    return devices._replace(sum=lambda tree: mean(tree) if isinstance(tree, tuple) else tree)
 
 
 def through(devices):  # what transposing a psum comes to: four times the gradient
@@ -113,37 +108,45 @@ def through(devices):  # what transposing a psum comes to: four times the gradie
                             devices.sum(tree))
 
 
-found = {"float32": compared(np.float32, 4), "uneven float32": compared(np.float32, 5)}
+one = updated(np.float32, 5, mesh(1))
+found = {"float32, uneven": compared(one, np.float32, 5, mesh(4))}
 with jax.enable_x64(True):
-    found["float64"], found["uneven float64"] = compared(np.float64, 4), compared(np.float64, 5)
-    for change in (alone, mean, means, through):
-        found[change.__name__] = wrong(change, np.float64, 4)
+    one = updated(np.float64, 4, mesh(1))
+    found["float64"] = compared(one, np.float64, 4, mesh(4))
+    found["float64, no mesh"] = compared(one, np.float64, 4, None)
+    for change in (alone, means, through):
+        found[change.__name__] = wrong(change, one)
 print(json.dumps(found))
 """
 
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, dict[str, float]]:
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "NPROC": "16", "JAX_PLATFORMS": "cpu"}
+    quick = "--xla_backend_optimization_level=0"  # compiling is what takes long
+    flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count=4 {quick}", "NPROC": "16"}
     run = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=os.environ | flags, capture_output=True, text=True, timeout=250
+        [sys.executable, "-c", PROGRAM],
+        env=os.environ | flags | {"JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        timeout=580,
     )
     assert run.returncode == 0, run.stderr[-2000:]
     return json.loads(run.stdout)
 
 
-@pytest.mark.parametrize("case", ["float32", "uneven float32", "float64", "uneven float64"])
+@pytest.mark.parametrize("case", ["float32, uneven", "float64", "float64, no mesh"])
 def test_four_devices_agree_with_one(found, case):
     """`uneven`: minibatches of five rows and four, of which a device has two, one or none."""
     most, here = (1e-9 if "64" in case else 1e-5), found[case]
     assert here["steps"] == 10 * (5 if "uneven" in case else 6)
     assert here["moved"] > 1e-3
-    assert here["four"] < most and here["none"] < most
+    assert here["apart"] < most
     assert here["metrics"] < 10 * most  # of size 1
 
 
-@pytest.mark.parametrize("case", ["alone", "mean", "means", "through"])
+@pytest.mark.parametrize("case", ["alone", "means", "through"])
 def test_what_adds_up_wrongly_is_told(found, case):
-    """Adam hides a factor of the gradient almost wholly, the gradient's norm in the metrics does not."""
-    assert found[case]["four"] > 1e-9 * 100
+    """The last, a wrong factor of the gradient, is what Adam and the clip all but hide."""
+    assert found[case]["apart"] > 1e-5
     assert found[case]["metrics"] > 1e-3

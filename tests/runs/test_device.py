@@ -51,7 +51,7 @@ def test_a_mesh_of_no_more_devices_than_there_are():
         JaxnashError, match=rf"--devices 9 are more than there are: {len(devices)} of kind cpu"
     ):
         mesh_of(devices[:1], 9)
-    with pytest.raises(JaxnashError, match="--devices 2 are more than there are: 1 of kind H200$"):
+    with pytest.raises(JaxnashError, match=r"--devices 2 are more than there are: 1 of kind H200$"):
         mesh_of([GPU], 2)
 
 

@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 
 from jaxnash.learners.reservoir import bytes_of
-from jaxnash.runs.fighter import iterate, parts_of, start
+from jaxnash.runs.fighter import parts_of, start
 from jaxnash.runs.fighter_knobs import PRESETS
 from jaxnash.runs.fighter_memory import memory_line, predicted, scratch
 
 KNOBS = replace(
-    PRESETS["smoke"], save_every=1024, matches=64, groups=2, segment=16, span=6, width=8, heads=2, mlp=8, core=8,
-    hidden=(8,), minibatch=1024, keep_snapshots=3, epochs=1,
+    PRESETS["smoke"], save_every=1024, matches=64, groups=2, segment=16, span=6, width=8, layers=1, heads=2,
+    mlp=8, core=8, hidden=(8,), minibatch=1024, keep_snapshots=3, epochs=1,
 )  # fmt: skip
 
 
 def test_the_prediction_is_what_is_held():
     parts = parts_of(KNOBS)
     sizes = predicted(KNOBS, parts)
-    state, _ = iterate(KNOBS, parts, start(KNOBS, parts))
+    state = start(KNOBS, parts)
     assert sizes["parameters"] == bytes_of(state.learner.params)
     assert sizes["optimizer"] == bytes_of(state.learner.optimizer)
     assert sizes["optimizer"] == pytest.approx(2 * sizes["parameters"], rel=0.01)
