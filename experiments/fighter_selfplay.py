@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from jaxnash.runs import stop
 from jaxnash.runs.checkpoint import restore_state, save, save_state
 from jaxnash.runs.cli import command_line
 from jaxnash.runs.cli import main as cli
+from jaxnash.runs.device import choose, described, mesh_of, meter
 from jaxnash.runs.directory import run_directory
 from jaxnash.runs.fighter import Parts, State, evaluated, iterate, parts_of, start
 from jaxnash.runs.fighter_alerts import alerts, news
@@ -31,8 +33,10 @@ from jaxnash.runs.fighter_knobs import (
     from_arguments,
     rollout_frames,
     rows_of,
+    rows_of_minibatch,
     updates_of,
 )
+from jaxnash.runs.fighter_memory import memory_line, predicted
 from jaxnash.runs.fighter_pool import pool, write_origins
 from jaxnash.runs.fighter_tables import write_tables
 from jaxnash.runs.files import TIMING, now, plain, read_jsonl
@@ -56,17 +60,19 @@ def run(knobs: Knobs) -> Path:
     """Check, say what will be done, train, evaluate. Returns the run directory."""
     stop.watch()
     console = Console()
-    parts = parts_of(checked(knobs))
+    devices = choose(checked(knobs).device)
+    parts = parts_of(knobs, mesh_of(devices, knobs.devices))
     run_dir = run_directory("fighter", knobs.run_dir, resume=knobs.resume)
     rivals = [] if saved(run_dir) else pool(knobs.pool, parts.spec, knobs.keep_snapshots)
     config = plain(knobs.__dict__) | {"run_dir": str(run_dir), "updates": updates_of(knobs)}
     open_run(run_dir, config=config, resume=knobs.resume, command=sys.argv, seed=knobs.seed)
     log, state = logger(run_dir), begun(knobs, parts, run_dir, rivals)
     told = [f"{len(rivals)} policies of the pool are the first snapshots"] if rivals else []
-    for line in [f"run directory {run_dir}", *resolved(knobs, parts), *told]:
+    device = described(devices, knobs.devices)
+    for line in [f"run directory {run_dir}", device, *resolved(knobs, parts), *told]:
         console.print(line, highlight=False)
         log.info(line)
-    train(knobs, parts, state, run_dir, console)
+    train(knobs, parts, state, run_dir, console, meter(devices[: knobs.devices]))
     return run_dir
 
 
@@ -75,7 +81,7 @@ def resolved(knobs: Knobs, parts: Parts) -> list[str]:
     shapes = jax.eval_shape(parts.policy.init, jax.random.key(0))
     size = sum(leaf.size for leaf in jax.tree.leaves(shapes))
     rows, frames = rows_of(knobs), rollout_frames(knobs)
-    part = max(1, knobs.minibatch // knobs.segment)
+    part = rows_of_minibatch(knobs)
     steps = updates_of(knobs) * knobs.epochs * -(-rows // part)
     tokens = rows * (
         knobs.span + (knobs.segment if knobs.encoder == "causal" else knobs.segment * knobs.span)
@@ -86,6 +92,7 @@ def resolved(knobs: Knobs, parts: Parts) -> list[str]:
         f"{updates_of(knobs):,} updates of {frames:,} frames ({rows} matches of {knobs.segment}), a snapshot "
         f"every {knobs.save_every:,}; {tokens:,} tokens an epoch, minibatches of {part * knobs.segment:,} "
         f"frames, {steps:,} optimiser steps",
+        memory_line(predicted(knobs, parts)),
     ]
     if knobs.preset in ("test", "full"):
         apart = differing(PRESETS["test"], PRESETS["full"])
@@ -112,7 +119,9 @@ def saved(run_dir: Path) -> list[int]:
     return sorted(int(step.name) for step in (run_dir / "checkpoints").glob("*") if step.name.isdigit())
 
 
-def train(knobs: Knobs, parts: Parts, state: State, run_dir: Path, console: Console) -> None:
+def train(
+    knobs: Knobs, parts: Parts, state: State, run_dir: Path, console: Console, usage: Callable[[], Any]
+) -> None:
     """Update to the end or a stop: a row each, evaluations, snapshots and checkpoints in turn."""
     log, total, frames = logger(run_dir), updates_of(knobs), rollout_frames(knobs)
     metrics, weights = run_dir / "metrics.jsonl", weights_of(knobs.rewards)
@@ -127,6 +136,7 @@ def train(knobs: Knobs, parts: Parts, state: State, run_dir: Path, console: Cons
             row |= measured(knobs, parts, state)
         seconds = {"train": trained, "evaluate": time.perf_counter() - began - trained}
         row |= {TIMING: {"timestamp": now(), "seconds": sum(seconds.values()), "phases": seconds}}
+        row[TIMING]["usage"] = usage()
         standing = alerts([*rows, plain(row)], weights)
         row["alerts"] = [alert._asdict() for alert in standing]
         append_jsonl(metrics, row, key="update")

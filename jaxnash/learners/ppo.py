@@ -7,9 +7,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 
 from jaxnash.games.game import Buttons, Categorical
 from jaxnash.learners.minibatches import State, apply_gradient, over_epochs, start
+from jaxnash.learners.parallel import over
 from jaxnash.learners.returns import gae
 from jaxnash.types import Array, Key, Learner, Params, Policy, PyTree, Trajectory
 
@@ -45,6 +47,7 @@ def ppo(
     value: float = 0.5,
     gamma: float = 0.999,
     gae_lambda: float = 0.95,
+    mesh: Mesh | None = None,
 ) -> Learner:
     """A learner over `Trajectory`s. Its state is `State`; see `start` for one from given params.
 
@@ -57,12 +60,15 @@ def ppo(
     `Trajectory.first_carry`; `capacity` and `minibatch` are rounded down to rows, but to no fewer than one.
     Others are feed-forward: their samples are single decisions.
 
+    With a `mesh` of one axis its devices share the rows of each minibatch, and the update is, to rounding,
+    what it is on one device; see `parallel.over`. A minibatch of fewer rows than devices leaves some idle.
+
     Metrics, means over all minibatches unless said: policy_loss, value_loss, entropy, approx_kl,
     clip_fraction, grad_norm; explained_variance (of the behaviour's values), samples, dropped, and
     ratio_deviation (max |ratio - 1| in the first minibatch, about 0 unless the data is off-policy).
     """
 
-    segments = policy.segments
+    segments, devices = policy.segments, over(mesh)
 
     def evaluate(params: Params, batch: _Samples) -> tuple[Array, Array]:
         if segments is None:
@@ -72,16 +78,17 @@ def ppo(
         obs, legal, reset = jax.tree.map(_turned, (batch.obs, batch.legal, batch.reset))
         return jax.tree.map(_turned, segments.unroll(params, obs, legal, batch.memory, reset))
 
-    def loss(params: Params, batch: _Samples, present: Array):
+    def loss(params: Params, batch: _Samples, whole: Array):
+        """Of some of a minibatch's rows, where `whole` is the weight of all: the losses of parts add up."""
         head, values = evaluate(params, batch)
-        weight = batch.weight * jnp.expand_dims(present, range(1, batch.weight.ndim))
+        weight = batch.weight
         log_ratio = jnp.where(weight > 0, actions.log_prob(head, batch.action) - batch.log_prob, 0.0)
         ratio = jnp.exp(log_ratio)
         clipped = jnp.clip(ratio, 1 - clip, 1 + clip)
         gain = jnp.minimum(ratio * batch.advantage, clipped * batch.advantage)
 
         def mean(x: Array) -> Array:
-            return jnp.sum(weight * x) / jnp.sum(weight)
+            return jnp.sum(weight * x) / whole
 
         parts = {
             "policy_loss": -mean(gain),
@@ -123,7 +130,7 @@ def ppo(
             samples = samples._replace(memory=first)
         return samples, rows >= 0, part, jnp.sum(wanted, dtype=jnp.int32)
 
-    @jax.jit
+    @devices.run
     def update(key: Key, state: State, trajectory: Trajectory) -> tuple[State, dict[str, Array]]:
         samples, real, part, found = compact(trajectory)
         weight = samples.weight * jnp.expand_dims(real, range(1, samples.weight.ndim))
@@ -136,10 +143,15 @@ def ppo(
 
         def step(carry: tuple[State, dict], rows: Array, present: Array) -> tuple[State, dict]:
             state, totals = carry
+            rows, present = devices.own((rows, present))
             batch = jax.tree.map(lambda leaf: leaf[rows], samples)
-            gradient, parts = jax.grad(loss, has_aux=True)(state.params, batch, present.astype(jnp.float32))
+            weight = batch.weight * jnp.expand_dims(present, range(1, batch.weight.ndim)).astype(jnp.float32)
+            whole = devices.sum(jnp.sum(weight))
+            gradient, parts = jax.grad(loss, has_aux=True)(state.params, batch._replace(weight=weight), whole)
+            deviation = devices.max(parts.pop("ratio_deviation"))
+            gradient, parts = devices.sum((gradient, parts))
             parts["grad_norm"] = optax.global_norm(gradient)
-            parts["ratio_deviation"] *= state.steps == first
+            parts["ratio_deviation"] = deviation * (state.steps == first)
             totals = {name: total + parts[name] for name, total in totals.items()}
             return apply_gradient(optimizer, state, gradient), totals
 

@@ -9,7 +9,8 @@ from jaxnash.types import Array, Trajectory
 
 
 def gae(trajectory: Trajectory, *, gamma: float, gae_lambda: float) -> tuple[Array, Array]:
-    """Generalised advantages and value targets, f32[T, B, P] each; 0 where the seat does not decide.
+    """Generalised advantages and value targets, f[T, B, P] each, of `bootstrap_value`'s dtype; 0 where the
+    seat does not decide.
 
     Schulman et al. 2016, equation 16, over a seat's own decisions: its next decision may be several steps
     later (never in another episode), discounting counts decisions, and what is paid in between is added to
@@ -37,9 +38,8 @@ def gae(trajectory: Trajectory, *, gamma: float, gae_lambda: float) -> tuple[Arr
         kept = jax.tree.map(lambda new, old: jnp.where(valid, new, old), new, carry)
         return kept, jnp.where(valid, advantage, 0.0)
 
-    shape = trajectory.bootstrap_value.shape
-    nothing = jnp.zeros(shape, jnp.float32)
-    first = (trajectory.bootstrap_value, nothing, nothing, jnp.zeros(shape, bool))
+    nothing = jnp.zeros_like(trajectory.bootstrap_value)
+    first = (trajectory.bootstrap_value, nothing, nothing, jnp.zeros(nothing.shape, bool))
     steps = (
         trajectory.active,
         trajectory.value,

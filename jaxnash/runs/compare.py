@@ -18,7 +18,9 @@ CHANGEABLE = (
     "at",
     "keep",
     "max_hours",
-)  # knobs that may not change a result
+    "device",
+    "devices",
+)  # knobs that may not change a result, or only by rounding, of which the manifest tells
 LOCK = "run.lock"
 SKIPPED = {"training.log", "manifest.json", "report.html", LOCK}
 ORBAX_MARKS = {"_CHECKPOINT_METADATA", "commit_success.txt"}  # timestamps of Orbax's own

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 
 from jaxnash.games.fighter import SCRIPTS, Terms, fighter, terms
 from jaxnash.games.fighter.rewards import weights_of
@@ -57,8 +58,8 @@ def spec_of(knobs: Knobs) -> PolicySpec:
     return history_spec(**{name: getattr(knobs, name) for name in (*sizes, "pressed")})
 
 
-def parts_of(knobs: Knobs) -> Parts:
-    """The functions of a run; raises `JaxnashError` for sizes that cannot be."""
+def parts_of(knobs: Knobs, mesh: Mesh | None = None) -> Parts:
+    """The functions of a run, whose learner is on `mesh`; raises `JaxnashError` for sizes that cannot be."""
     spec, weights = spec_of(knobs), weights_of(knobs.rewards)
     policy, game = build(spec), fighter(rewards=knobs.rewards)
     optimizer = optax.chain(optax.clip_by_global_norm(knobs.clip_norm), optax.adam(knobs.learning_rate))
@@ -72,6 +73,7 @@ def parts_of(knobs: Knobs) -> Parts:
         entropy=knobs.entropy,
         gamma=knobs.gamma,
         gae_lambda=knobs.gae_lambda,
+        mesh=mesh,
     )
 
     def watch(state: Any, seat: Array) -> Frame:

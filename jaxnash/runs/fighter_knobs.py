@@ -69,6 +69,10 @@ class Knobs:
     """updates."""
     keep: int = 3
     """checkpoints."""
+    device: Literal["auto", "cuda", "metal", "cpu"] = "auto"
+    """auto: CUDA, else Metal, else CPU."""
+    devices: int = 1
+    """that share the rows of each minibatch; a rollout is played on the first."""
     name: str = "full"
     debug: bool = False
     """more lines in training.log."""
@@ -117,6 +121,11 @@ def rollout_frames(knobs: Knobs) -> int:
     return rows_of(knobs) * knobs.segment
 
 
+def rows_of_minibatch(knobs: Knobs) -> int:
+    """Whole segments of a minibatch, one at least."""
+    return max(1, knobs.minibatch // knobs.segment)
+
+
 def updates_of(knobs: Knobs) -> int:
     """How many rollouts come nearest to the frames asked for, but one at least."""
     return max(1, round(knobs.frames / rollout_frames(knobs)))
@@ -131,7 +140,7 @@ def differing(one: Knobs, other: Knobs) -> dict[str, tuple[Any, Any]]:
 def checked(knobs: Knobs) -> Knobs:
     """The same knobs, or `JaxnashError` naming the first that cannot be."""
     least = {"frames": 1, "save_every": 1, "keep_snapshots": 1, "groups": 1, "epochs": 1, "minibatch": 1}
-    least |= {"evaluate_every": 0, "evaluate_pairs": 1, "checkpoint_every": 1, "keep": 1}
+    least |= {"evaluate_every": 0, "evaluate_pairs": 1, "checkpoint_every": 1, "keep": 1, "devices": 1}
     for name, at_least in least.items():
         if getattr(knobs, name) < at_least:
             raise JaxnashError(f"--{name.replace('_', '-')} is {getattr(knobs, name)}: at least {at_least}")
@@ -149,6 +158,11 @@ def checked(knobs: Knobs) -> Knobs:
     if rows_of(knobs) < 1 or rows_of(knobs) % knobs.groups:
         raise JaxnashError(
             f"{rows_of(knobs)} matches at once do not make {knobs.groups} equal groups: take other --matches"
+        )
+    if knobs.devices > rows_of_minibatch(knobs):
+        raise JaxnashError(
+            f"--devices {knobs.devices} cannot share minibatches of {knobs.minibatch} frames, which are "
+            f"{rows_of_minibatch(knobs)} segments: take --minibatch {knobs.devices * knobs.segment} or more"
         )
     return knobs
 

@@ -14,6 +14,7 @@ import pytest
 from experiments import fighter_selfplay
 from jaxnash.runs import stop
 from jaxnash.runs.checkpoint import restore
+from jaxnash.types import JaxnashError
 
 SMALL = [
     *(
@@ -82,6 +83,19 @@ def test_a_run_leaves_its_tables(whole):
         float(row["win_rate_low"]) <= float(row["win_rate"]) <= float(row["win_rate_high"])
         for row in evaluations
     )
+
+
+def test_a_run_says_where_it_is_and_what_it_takes(whole):
+    log = (whole / "training.log").read_text()
+    assert f"device: {jax.devices()[0].platform} " in log and "held (parameters " in log
+    assert all(row["timing"]["usage"]["process_bytes"] > 2**20 for row in rows(whole))
+
+
+def test_a_device_that_is_not_there_is_refused(tmp_path):
+    arguments = [*SMALL, "--device", "metal", "--run-dir", str(tmp_path / "run")]
+    with pytest.raises(JaxnashError, match=r"--device metal is not there: JAX finds .*cpu \(\d"):
+        fighter_selfplay.run(fighter_selfplay.parsed(arguments))
+    assert not (tmp_path / "run").exists()
 
 
 def test_snapshots_restore_themselves_and_differ(whole):
