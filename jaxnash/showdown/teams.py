@@ -107,7 +107,8 @@ def _read(path: Path) -> str:
 
 def _packed(files: list[Path], texts: tuple[str, ...], battle_format: str) -> tuple[str, ...]:
     version = json.loads((simulator.NODE_DIR / "package.json").read_text())["dependencies"]
-    cached = _cache_folder() / f"{_digest((json.dumps(version), battle_format, *texts))}.json"
+    packer = (simulator.NODE_DIR / "teams.js").read_text()
+    cached = _cache_folder() / f"{_digest((json.dumps(version), packer, battle_format, *texts))}.json"
     try:
         packed = tuple(json.loads(cached.read_text(encoding="utf-8")))
         if len(packed) == len(texts):

@@ -116,6 +116,19 @@ def test_a_battle_is_complete(expected):
     )  # two bytes for the é, and nothing is out of step
 
 
+@pytest.mark.parametrize("pokemon", ["Gyarados", "Lapras"])
+def test_nobody_has_an_ability(pokemon):
+    """Generation 1 has none. Gyarados would intimidate as it comes in, Lapras be healed by water."""
+    full = "EVs: 252 HP / 252 Atk / 252 Def / 252 SpA / 252 SpD / 252 Spe"
+    (team,) = simulator.pack_teams([f"{pokemon}\n{full}\n- Surf\n"])
+    with Pool() as pool:
+        _, updates = play(pool, [team, team], battles=1, parallel=1)
+    lines = [parts for update in updates for parts in update.lines[0]]
+    assert [parts for parts in lines if parts[1] == "move" and parts[3] == "Surf"]
+    assert not [parts for parts in lines if "ability" in "|".join(parts)]
+    assert not [parts for parts in lines if parts[1] in ("-immune", "-unboost")]
+
+
 def test_killed_workers_lose_and_repeat_nothing(teams, expected):
     def fault(polls):
         if polls in (3, 4, 60, 140):

@@ -78,6 +78,7 @@ def test_packed_teams_say_what_the_files_say(name):
             moves = [line[2:].replace(" ", "").replace("-", "") for line in block if line.startswith("- ")]
             assert fields[4].lower().split(",") == [move.lower() for move in moves]
             assert len(set(moves)) == 4
+            assert fields[3] == "NoAbility"  # a gap would be filled with what the species can do today
             assert fields[6] == "252,252,252,252,252,252"
             assert fields[10] == ""  # level 100
 

@@ -4,6 +4,8 @@
 //   node teams.js NODE_MODULES < {"task": "validate" | "pack", "format": "gen1ou", "teams": ["...", ...]}
 //
 // validate: a list of problems per team; pack: a packed team, or null where the text holds no Pokemon.
+// A server battles with what its validator made of a team, so that is packed: above all "No Ability", where the
+// importer leaves a gap that the simulator fills with what the species can do today.
 const fs = require('fs');
 const path = require('path');
 
@@ -16,11 +18,15 @@ const read = text => {
   return team && team.length ? team : null;
 };
 
+const validator = require(path.join(sim, 'team-validator.js')).TeamValidator.get(format);
 let answer;
 if (task === 'pack') {
-  answer = teams.map(text => read(text) && Teams.pack(read(text)));
+  answer = teams.map(text => {
+    const team = read(text);
+    if (team) validator.validateTeam(team);
+    return team && Teams.pack(team);
+  });
 } else {
-  const validator = require(path.join(sim, 'team-validator.js')).TeamValidator.get(format);
   answer = teams.map(text => {
     const team = read(text);
     return team ? validator.validateTeam(team) || [] : ['The text holds no Pokemon'];
