@@ -57,16 +57,15 @@ def run(knobs: Knobs) -> Path:
     console = Console()
     devices = choose(checked(knobs).device)
     parts = parts_of(knobs, mesh_of(devices, knobs.devices))
-    devices = devices[: knobs.devices]
     run_dir = run_directory("fighter", knobs.run_dir, resume=knobs.resume)
     config = plain(knobs.__dict__) | {"run_dir": str(run_dir)}
     open_run(run_dir, config=config, resume=knobs.resume, command=sys.argv, seed=knobs.seed)
     log, state = logger(run_dir), resumed(knobs, parts, run_dir)
-    lines = [f"run directory {run_dir}", described(devices), *resolved(knobs, parts)]
+    lines = [f"run directory {run_dir}", described(devices, knobs.devices), *resolved(knobs, parts)]
     for line in lines:
         console.print(line, highlight=False)
         log.info(line)
-    train(knobs, parts, state, run_dir, console, meter(devices))
+    train(knobs, parts, state, run_dir, console, meter(devices[: knobs.devices]))
     return run_dir
 
 
