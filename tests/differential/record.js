@@ -1,0 +1,121 @@
+'use strict';
+// Plays Gen 1 battles in Showdown's simulator and writes one record a line.
+//
+//   node record.js NODE_MODULES < JOBS > RECORDS        both JSON lines
+//
+// JOB = {
+//   seed      16 hex digits: of the battle's draws
+//   teams     [packed, packed], or absent: drawn by `kind` from the seed
+//   kind      "random" | "mirror" (teams.js)
+//   policy    "random" (default): every legal action alike; "rare": moves and effects that are seldom seen more often
+//   redraw    a number: the dropped sites are drawn anew from it, and choices are those of `choices`
+//   choices   [[action or null, ...], ...]: play these instead of the policy's
+//   lines     true: each decision also has `lines`, the protocol since the decision before ("1" or "2" first where
+//             only that side sees a line), and `raw`, both requests as sent
+//   turns     stop after so many turns (default: the simulator's own end)
+// }
+// RECORD = {seed, teams, format, kind, policy, draws, decisions, state, winner, turns, error}
+//   draws      before the first decision, when the leads come out
+//   decisions  [{state, requests, choices, draws}]: before the choices, what each side is asked, the engine actions
+//              chosen (null: waits), the draws from then to the next decision; a draw is [site, lo, hi, value]
+//   state      after the last choices; at the end unless `turns` cut it short or the simulator threw
+//   winner     0, 1, or null: a tie, or not ended
+//   turns      battle.turn
+//   error      null, or what the simulator threw while it played the last choices
+// STATE and REQUEST are described in state.js, draws and sites in draws.js. A record depends on its job alone.
+const fs = require('fs');
+const readline = require('readline');
+const {load} = require('./draws.js');
+const {Reader} = require('./state.js');
+const {Policy} = require('./policy.js');
+const {teamsOf} = require('./teams.js');
+
+const FORMAT = 'gen1ou';
+const UNFINISHED = /moveSlot is null which shouldn't happen/; // thrown by the simulator's own commitChoices
+
+function play(sim, job) {
+  const {Battle, Prng, PRNG} = sim;
+  const record = {seed: job.seed, teams: job.teams || teamsOf(sim, job.kind, job.seed), format: FORMAT};
+  record.kind = job.kind || 'given';
+  record.policy = job.policy || 'random';
+  const prng = new Prng(`gen5,${job.seed}`, job.redraw === undefined ? null : new PRNG(`${job.redraw},1,2,3`));
+  let refused = '';
+  const battle = new Battle({
+    formatid: FORMAT,
+    prng,
+    send(type, data) {
+      if (type === 'sideupdate' && data.includes('|error|')) refused = data;
+    },
+  });
+  battle.setPlayer('p1', {name: 'p1', team: record.teams[0]});
+  battle.setPlayer('p2', {name: 'p2', team: record.teams[1]});
+  const reader = new Reader(battle);
+  const policy = new Policy(job.seed, record.policy);
+  record.draws = prng.take();
+  record.decisions = [];
+  record.error = null;
+  let shown = 0;
+  while (!battle.ended && !(battle.turn > job.turns)) {
+    const requests = [0, 1].map(n => reader.request(n));
+    const state = reader.state();
+    const decision = {state, requests};
+    const given = job.choices ? job.choices[record.decisions.length] : null;
+    if (job.choices && !given) break;
+    decision.choices = given || requests.map((request, n) => policy.choose(request, n, state));
+    if (job.lines) {
+      decision.lines = lines(battle.log, shown);
+      decision.raw = battle.sides.map(side => JSON.stringify(side.activeRequest));
+      shown = battle.log.length;
+    }
+    record.decisions.push(decision);
+    try {
+      decision.choices.forEach((action, n) => {
+        if (action === null) return;
+        const words = reader.choice(n, requests[n], action);
+        if (!battle.choose(`p${n + 1}`, words)) throw new Error(`refused ${words}: ${refused}`);
+      });
+    } catch (error) {
+      if (!UNFINISHED.test(error.message)) throw Object.assign(error, {message: `${error.message} (seed ${job.seed})`});
+      record.error = error.message;
+      decision.draws = prng.take();
+      break;
+    }
+    battle.sentLogPos = battle.log.length;
+    decision.draws = prng.take();
+  }
+  if (job.lines) record.lines = lines(battle.log, shown);
+  record.state = record.error ? null : reader.state();
+  record.winner = record.state && record.state.winner;
+  record.turns = battle.turn;
+  battle.destroy();
+  return record;
+}
+
+// As jaxnash/showdown/node/worker.js tells them: "1" or "2" leads where only that side may see a line.
+function lines(log, from) {
+  const out = [];
+  for (let i = from; i < log.length; i++) {
+    const line = log[i];
+    if (line.startsWith('|split|p')) {
+      const own = line[8];
+      const secret = log[++i];
+      const shared = log[++i];
+      if (secret) out.push(own + secret);
+      if (shared) out.push((own === '1' ? '2' : '1') + shared);
+    } else if (line && !line.startsWith('|t:|')) {
+      out.push(line);
+    }
+  }
+  return out;
+}
+
+async function main([modules]) {
+  const sim = load(modules);
+  for await (const line of readline.createInterface({input: process.stdin})) {
+    if (line) fs.writeSync(1, JSON.stringify(play(sim, JSON.parse(line))) + '\n');
+  }
+}
+
+module.exports = {play};
+
+if (require.main === module) main(process.argv.slice(2));
