@@ -24,6 +24,7 @@
 //   error      null, or what the simulator threw while it played the last choices
 // STATE and REQUEST are described in state.js, draws and sites in draws.js. A record depends on its job alone.
 const fs = require('fs');
+const path = require('path');
 const readline = require('readline');
 const {load} = require('./draws.js');
 const {Reader} = require('./state.js');
@@ -35,7 +36,8 @@ const UNFINISHED = /moveSlot is null which shouldn't happen/; // thrown by the s
 
 function play(sim, job) {
   const {Battle, Prng, PRNG} = sim;
-  const record = {seed: job.seed, teams: job.teams || teamsOf(sim, job.kind, job.seed), format: FORMAT};
+  const teams = job.teams ? job.teams.map(team => withoutAbilities(sim, team)) : teamsOf(sim, job.kind, job.seed);
+  const record = {seed: job.seed, teams, format: FORMAT};
   record.kind = job.kind || 'given';
   record.policy = job.policy || 'random';
   const prng = new Prng(`gen5,${job.seed}`, job.redraw === undefined ? null : new PRNG(`${job.redraw},1,2,3`));
@@ -89,6 +91,13 @@ function play(sim, job) {
   record.turns = battle.turn;
   battle.destroy();
   return record;
+}
+
+// A packed team as the validator leaves it. An empty ability would be unpacked as the species' ability of today, and
+// the simulator would play it: Intimidate, Water Absorb, Natural Cure, in Gen 1.
+function withoutAbilities({dist}, packed) {
+  const {Teams} = require(path.join(dist, 'sim/teams.js'));
+  return Teams.pack(Teams.unpack(packed).map(set => ({...set, ability: 'No Ability'})));
 }
 
 // As jaxnash/showdown/node/worker.js tells them: "1" or "2" leads where only that side may see a line.

@@ -124,6 +124,9 @@ class Reader {
 
   check() {
     const {battle} = this;
+    for (const one of this.places.keys()) {
+      if (one.ability !== 'noability' || one.item) throw new Error(`${one.name} has ${one.ability} ${one.item}`);
+    }
     if (battle.ended) return;
     if (battle.queue.list.length) throw new Error(`the queue holds ${battle.queue.debug()} at a decision`);
     if (battle.faintQueue.length) throw new Error('somebody is about to faint at a decision');
