@@ -47,6 +47,9 @@ const TIES = { // who sorts -> site
 const DROPPED = ['update', 'beforeturn', 'setstatus', 'residual', 'disablemove'];
 const FORWARDING = ['random', 'randomChance', 'sample'];
 
+// What must stop a run, in contrast to what the simulator throws by itself.
+class JudgeError extends Error {}
+
 // `modules` is the node_modules folder with pokemon-showdown. Gives {Battle, Prng, require of its files}.
 function load(modules) {
   const dist = path.join(modules, 'pokemon-showdown', 'dist');
@@ -102,9 +105,9 @@ function load(modules) {
       const found = sites.get(`${file}:${frame.getLineNumber()}`);
       if (found) return found;
       if (found === null && TIES[sorter]) return TIES[sorter];
-      throw new Error(`a draw at an unknown site: ${file}:${frame.getLineNumber()}, sorter "${sorter}"`);
+      throw new JudgeError(`a draw at an unknown site: ${file}:${frame.getLineNumber()}, sorter "${sorter}"`);
     }
-    throw new Error('a draw without a caller');
+    throw new JudgeError('a draw without a caller');
   }
 
   // Every draw goes through `random`. `redraw`, a generator of its own, answers the dropped sites instead.
@@ -131,4 +134,4 @@ function load(modules) {
   return {Battle, PRNG, Gen5RNG, Prng, dist};
 }
 
-module.exports = {load, DROPPED};
+module.exports = {load, DROPPED, JudgeError};

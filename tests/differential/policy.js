@@ -46,4 +46,4 @@ const RARE = new Set([
   'thrash', 'toxic', 'transform', 'wrap',
 ]);
 
-module.exports = {Policy, generator};
+module.exports = {Policy, generator, RARE};

@@ -6,12 +6,13 @@
 // JOB = {
 //   seed      16 hex digits: of the battle's draws
 //   teams     [packed, packed], or absent: drawn by `kind` from the seed
-//   kind      "random" | "mirror" (teams.js)
+//   kind      of teams, see teams.js
 //   policy    "random" (default): every legal action alike; "rare": moves and effects that are seldom seen more often
-//   redraw    a number: the dropped sites are drawn anew from it, and choices are those of `choices`
+//   redraw    a number: the dropped sites are drawn anew from it
 //   choices   [[action or null, ...], ...]: play these instead of the policy's
-//   lines     true: each decision also has `lines`, the protocol since the decision before ("1" or "2" first where
-//             only that side sees a line), and `raw`, both requests as sent
+//   lines     true: each decision also has `lines`, the protocol that its choices caused, and the record those before
+//             the first ("1" or "2" leads where only that side sees a line)
+//   raw       true: each decision also has `raw`, both requests as sent
 //   turns     stop after so many turns (default: the simulator's own end)
 // }
 // RECORD = {seed, teams, format, kind, policy, draws, decisions, state, winner, turns, error}
@@ -21,20 +22,27 @@
 //   state      after the last choices; at the end unless `turns` cut it short or the simulator threw
 //   winner     0, 1, or null: a tie, or not ended
 //   turns      battle.turn
-//   error      null, or what the simulator threw while it played the last choices
+//   error      null, or what the simulator threw while it played the last choices (then `state` is null)
 // STATE and REQUEST are described in state.js, draws and sites in draws.js. A record depends on its job alone.
 const fs = require('fs');
 const path = require('path');
 const readline = require('readline');
-const {load} = require('./draws.js');
+const {load, JudgeError} = require('./draws.js');
 const {Reader} = require('./state.js');
 const {Policy} = require('./policy.js');
 const {teamsOf} = require('./teams.js');
 
 const FORMAT = 'gen1ou';
-const UNFINISHED = /moveSlot is null which shouldn't happen/; // thrown by the simulator's own commitChoices
 
 function play(sim, job) {
+  try {
+    return battleOf(sim, job);
+  } catch (error) {
+    throw Object.assign(error, {message: `${error.message} (job ${JSON.stringify(job)})`});
+  }
+}
+
+function battleOf(sim, job) {
   const {Battle, Prng, PRNG} = sim;
   const teams = job.teams ? job.teams.map(team => withoutAbilities(sim, team)) : teamsOf(sim, job.kind, job.seed);
   const record = {seed: job.seed, teams, format: FORMAT};
@@ -56,7 +64,8 @@ function play(sim, job) {
   record.draws = prng.take();
   record.decisions = [];
   record.error = null;
-  let shown = 0;
+  let shown = battle.log.length;
+  if (job.lines) record.lines = lines(battle.log, 0);
   while (!battle.ended && !(battle.turn > job.turns)) {
     const requests = [0, 1].map(n => reader.request(n));
     const state = reader.state();
@@ -64,28 +73,23 @@ function play(sim, job) {
     const given = job.choices ? job.choices[record.decisions.length] : null;
     if (job.choices && !given) break;
     decision.choices = given || requests.map((request, n) => policy.choose(request, n, state));
-    if (job.lines) {
-      decision.lines = lines(battle.log, shown);
-      decision.raw = battle.sides.map(side => JSON.stringify(side.activeRequest));
-      shown = battle.log.length;
-    }
+    if (job.raw) decision.raw = battle.sides.map(side => JSON.stringify(side.activeRequest));
     record.decisions.push(decision);
     try {
       decision.choices.forEach((action, n) => {
         if (action === null) return;
         const words = reader.choice(n, requests[n], action);
-        if (!battle.choose(`p${n + 1}`, words)) throw new Error(`refused ${words}: ${refused}`);
+        if (!battle.choose(`p${n + 1}`, words)) throw new JudgeError(`refused ${words}: ${refused}`);
       });
     } catch (error) {
-      if (!UNFINISHED.test(error.message)) throw Object.assign(error, {message: `${error.message} (seed ${job.seed})`});
+      if (error instanceof JudgeError) throw error;
       record.error = error.message;
-      decision.draws = prng.take();
-      break;
     }
-    battle.sentLogPos = battle.log.length;
     decision.draws = prng.take();
+    if (job.lines) decision.lines = lines(battle.log, shown);
+    battle.sentLogPos = shown = battle.log.length;
+    if (record.error) break;
   }
-  if (job.lines) record.lines = lines(battle.log, shown);
   record.state = record.error ? null : reader.state();
   record.winner = record.state && record.state.winner;
   record.turns = battle.turn;
@@ -125,6 +129,6 @@ async function main([modules]) {
   }
 }
 
-module.exports = {play};
+module.exports = {play, lines};
 
 if (require.main === module) main(process.argv.slice(2));

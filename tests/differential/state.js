@@ -73,6 +73,8 @@
 //   maybeLocked, trapped   as sent, false where absent
 // }
 
+const {JudgeError} = require('./draws.js');
+
 const STATS = ['atk', 'def', 'spa', 'spe'];
 const BOOSTS = ['atk', 'def', 'spa', 'spe', 'accuracy', 'evasion'];
 const VOLATILES = { // the fields kept of each; any other volatile is an error
@@ -125,19 +127,19 @@ class Reader {
   check() {
     const {battle} = this;
     for (const one of this.places.keys()) {
-      if (one.ability !== 'noability' || one.item) throw new Error(`${one.name} has ${one.ability} ${one.item}`);
+      if (one.ability !== 'noability' || one.item) throw new JudgeError(`${one.name} has ${one.ability} ${one.item}`);
     }
     if (battle.ended) return;
-    if (battle.queue.list.length) throw new Error(`the queue holds ${battle.queue.debug()} at a decision`);
-    if (battle.faintQueue.length) throw new Error('somebody is about to faint at a decision');
+    if (battle.queue.list.length) throw new JudgeError(`the queue holds ${battle.queue.debug()} at a decision`);
+    if (battle.faintQueue.length) throw new JudgeError('somebody is about to faint at a decision');
     for (const side of battle.sides) {
       const [active] = side.active;
       const must = battle.requestState === 'switch' && active.fainted;
-      if (!!active.switchFlag !== must) throw new Error('a switch flag that the request does not tell');
-      if (active.forceSwitchFlag) throw new Error('somebody is to be dragged out');
+      if (!!active.switchFlag !== must) throw new JudgeError('a switch flag that the request does not tell');
+      if (active.forceSwitchFlag) throw new JudgeError('somebody is to be dragged out');
       for (const one of side.pokemon) {
-        if (one.hp !== Math.floor(one.hp)) throw new Error(`hp ${one.hp}`);
-        if (one.fainted !== (one.hp === 0)) throw new Error('no hp, but not fainted');
+        if (one.hp !== Math.floor(one.hp)) throw new JudgeError(`hp ${one.hp}`);
+        if (one.fainted !== (one.hp === 0)) throw new JudgeError('no hp, but not fainted');
       }
     }
   }
@@ -176,7 +178,7 @@ class Reader {
   active(one) {
     const {boosts, modifiedStats, storedStats} = one;
     for (const stats of [boosts, modifiedStats, storedStats]) {
-      if (stats.spa !== stats.spd) throw new Error(`two Specials: ${JSON.stringify(stats)}`);
+      if (stats.spa !== stats.spd) throw new JudgeError(`two Specials: ${JSON.stringify(stats)}`);
     }
     const chooses = this.battle.requestState === 'move';
     const volatiles = {};
@@ -197,16 +199,16 @@ class Reader {
 
   volatile(id, held) {
     const fields = VOLATILES[id];
-    if (!fields) throw new Error(`an unknown volatile ${id}: ${Object.keys(held)}`);
+    if (!fields) throw new JudgeError(`an unknown volatile ${id}: ${Object.keys(held)}`);
     const kept = {};
     for (const field of fields) {
       const value = held[field];
       kept[field] = value === undefined ? null : this.places.get(value) ?? value;
     }
     for (const [field, value] of Object.entries(held)) {
-      if (!fields.includes(field) && !UNREAD.includes(field)) throw new Error(`${id} has a field ${field}: ${value}`);
+      if (!fields.includes(field) && !UNREAD.includes(field)) throw new JudgeError(`${id} has a field ${field}: ${value}`);
     }
-    if (held.duration && !fields.includes('duration')) throw new Error(`${id} has a duration: ${held.duration}`);
+    if (held.duration && !fields.includes('duration')) throw new JudgeError(`${id} has a duration: ${held.duration}`);
     return kept;
   }
 

@@ -1,7 +1,11 @@
 'use strict';
-// Teams drawn from a seed: random sets of moves over all species that gen1ou knows.
+// Teams drawn from a seed, over all species and moves that gen1ou knows. Kinds:
+//   random     each side: sets of moves that the species may have learnt
+//   mirror     the same for both sides, so that speeds tie
+//   any        moves drawn without regard to who learns them, those of RARE (policy.js) twice as often
+//   metronome  as random, but the first move is Metronome: moves that gen1ou bans are reached by it alone
 const path = require('path');
-const {generator} = require('./policy.js');
+const {generator, RARE} = require('./policy.js');
 
 const BANNED_MOVES = ['dig', 'doubleteam', 'fissure', 'fly', 'guillotine', 'horndrill', 'minimize', 'struggle'];
 const BANNED_SPECIES = ['mew', 'mewtwo'];
@@ -26,26 +30,39 @@ function learnable({dist}) {
   return pool;
 }
 
+const KINDS = ['random', 'mirror', 'any', 'metronome'];
+
 function teamsOf(sim, kind, seed) {
-  if (kind !== 'random' && kind !== 'mirror') throw new Error(`unknown kind of teams ${kind}`);
+  if (!KINDS.includes(kind)) throw new Error(`unknown kind of teams ${kind}: use ${KINDS.join(', ')}`);
   const next = generator(`teams ${seed}`);
-  const species = learnable(sim);
-  const first = team(species, next);
-  return [first, kind === 'mirror' ? first : team(species, next)];
+  let species = learnable(sim);
+  let first = [];
+  if (kind === 'any') {
+    const known = [...new Set(species.flatMap(([, moves]) => moves))].sort();
+    const all = [...known, ...known.filter(move => RARE.has(move))];
+    species = species.map(([id]) => [id, all]);
+  }
+  if (kind === 'metronome') first = ['metronome'];
+  const one = team(species, next, first);
+  return [one, kind === 'mirror' ? one : team(species, next, first)];
 }
 
 // Six Pokemon mostly; mostly of level 100 with everything maximal, as gen1ou is played; else anything allowed.
-function team(species, next) {
+function team(species, next, first) {
   const below = n => Math.floor(next() * n);
   const size = next() < 0.8 ? 6 : 1 + below(6);
   const drawn = new Set();
   while (drawn.size < size) drawn.add(below(species.length));
   return [...drawn].map(i => {
     const [id, moves] = species[i];
-    const left = moves.slice();
-    const some = [];
+    const some = first.slice();
+    let left = moves.filter(move => !some.includes(move));
     const count = next() < 0.9 ? 4 : 1 + below(4);
-    while (some.length < count && left.length) some.push(...left.splice(below(left.length), 1));
+    while (some.length < count && left.length) {
+      const move = left[below(left.length)];
+      some.push(move);
+      left = left.filter(other => other !== move);
+    }
     const level = next() < 0.7 ? 100 : 1 + below(100);
     let evs = [252, 252, 252, 252, 252, 252];
     let dvs = [15, 15, 15, 15];

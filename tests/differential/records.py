@@ -1,0 +1,105 @@
+"""Battles played and recorded by Showdown, for Python: jobs in, records out.
+
+What a job, a record, a state and a request hold is described in record.js and state.js beside this file. A record
+depends on its job alone, byte for byte, so that nothing but seeds need be kept.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from jaxnash.games.gen1.sites import DROPPED
+from jaxnash.keys import derive
+from jaxnash.showdown.simulator import install, node_path
+from jaxnash.types import JaxnashError
+
+HERE = Path(__file__).parent
+KINDS = ("random", "mirror", "any", "metronome")
+POLICIES = ("random", "rare")
+# What one battle in the endless sequence of a seed is, by its number modulo the length: (kind of teams, policy).
+MIX = (
+    *(("ou", "random"), ("random", "random"), ("mirror", "random"), ("ou", "rare")),
+    *(("random", "rare"), ("any", "random"), ("any", "rare"), ("metronome", "rare")),
+)
+
+Job = dict[str, Any]
+Record = dict[str, Any]
+
+
+def seed_of(seed: int, number: int) -> str:
+    """The 16 hex digits that seed battle `number` of a run; different runs share none but by accident."""
+    return f"{derive(seed, 'battle', number):016x}"
+
+
+def jobs(
+    battles: int, *, seed: int, teams: tuple[str, ...] = (), first: int = 0, mix: tuple = MIX, **more: Any
+) -> Iterator[Job]:
+    """The jobs of a run, in order: number `first` up to `first + battles`, cycling through `mix`.
+
+    teams: packed teams for the kind "ou", drawn uniformly per side; without any, "ou" is "random". more: further
+    fields of every job, such as `lines=True`.
+    """
+    for number in range(first, first + battles):
+        kind, policy = mix[number % len(mix)]
+        job: Job = {"seed": seed_of(seed, number), "policy": policy, **more}
+        if kind == "ou" and teams:
+            job["teams"] = [teams[derive(seed, "team", number, side) % len(teams)] for side in (0, 1)]
+        else:
+            job["kind"] = "random" if kind == "ou" else kind
+        yield job
+
+
+def run_node(script: str, tasks: Iterable[Job]) -> Iterator[Any]:
+    """Gives each task to a node script of this folder as a JSON line and yields the lines it answers with.
+
+    Raises:
+      JaxnashError: the script failed; with the last words it said.
+    """
+    command = [node_path(), str(HERE / script), str(install())]
+    with tempfile.TemporaryFile() as questions, tempfile.TemporaryFile() as said:
+        questions.writelines(orjson.dumps(task) + b"\n" for task in tasks)
+        questions.seek(0)
+        with subprocess.Popen(command, stdin=questions, stdout=subprocess.PIPE, stderr=said) as process:
+            assert process.stdout is not None
+            try:
+                yield from map(orjson.loads, process.stdout)
+                if process.wait():
+                    said.seek(0)
+                    words = said.read().decode(errors="replace").strip()
+                    raise JaxnashError(f"{script} failed: {words[-1500:]}")
+            finally:
+                if process.poll() is None:
+                    process.kill()
+
+
+def play(tasks: Iterable[Job]) -> Iterator[Record]:
+    """Records of the jobs, in their order."""
+    return run_node("record.js", tasks)
+
+
+def tape(draws: Iterable[list]) -> list[tuple[str, int, int, int]]:
+    """The draws an engine must ask for: without those of dropped sites."""
+    return [(site, lo, hi, value) for site, lo, hi, value in draws if site not in DROPPED]
+
+
+def first_difference(expected: Any, got: Any, at: str = "") -> str | None:
+    """Where two values of plain dicts and lists first differ, as "sides[0].on.boosts[1]: 0, not 1"; or None."""
+    if isinstance(expected, dict) and isinstance(got, dict):
+        for key in {**expected, **got}:
+            if key not in expected or key not in got:
+                return f"{at}.{key}: {'extra' if key in got else 'missing'}".lstrip(".")
+            if found := first_difference(expected[key], got[key], f"{at}.{key}".lstrip(".")):
+                return found
+        return None
+    if isinstance(expected, (list, tuple)) and isinstance(got, (list, tuple)):
+        if len(expected) != len(got):
+            return f"{at}: {list(got)}, not {list(expected)}"
+        pairs = enumerate(zip(expected, got))
+        return next((found for i, (a, b) in pairs if (found := first_difference(a, b, f"{at}[{i}]"))), None)
+    return None if expected == got else f"{at}: {got!r}, not {expected!r}"
