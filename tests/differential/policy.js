@@ -20,9 +20,9 @@ class Policy {
     this.rare = name === 'rare';
   }
 
-  // An action of side n, or null where it waits.
-  choose(request, n, state) {
-    const {legal, moves} = request;
+  // An action, or null where the side waits.
+  choose(request) {
+    const {legal} = request;
     if (request.kind === 'wait') return null;
     const weights = legal.map((is, action) => is && (this.rare ? this.weight(request, action) : 1));
     let left = this.next() * weights.reduce((a, b) => a + b, 0);

@@ -7,7 +7,8 @@
 //   seed      16 hex digits: of the battle's draws
 //   teams     [packed, packed], or absent: drawn by `kind` from the seed
 //   kind      of teams, see teams.js
-//   policy    "random" (default): every legal action alike; "rare": moves and effects that are seldom seen more often
+//   policy    "random" (default): every legal action alike; "rare": moves whose effects are seldom seen more often;
+//             "asked": at every decision {lines, raw} is written, as below, and a line [action or null, ...] read
 //   redraw    a number: the dropped sites are drawn anew from it
 //   choices   [[action or null, ...], ...]: play these instead of the policy's
 //   lines     true: each decision also has `lines`, the protocol that its choices caused, and the record those before
@@ -24,9 +25,8 @@
 //   turns      battle.turn
 //   error      null, or what the simulator threw while it played the last choices (then `state` is null)
 // STATE and REQUEST are described in state.js, draws and sites in draws.js. A record depends on its job alone.
-const fs = require('fs');
 const path = require('path');
-const readline = require('readline');
+const jsonLines = require('./lines.js');
 const {load, JudgeError} = require('./draws.js');
 const {Reader} = require('./state.js');
 const {Policy} = require('./policy.js');
@@ -34,15 +34,15 @@ const {teamsOf} = require('./teams.js');
 
 const FORMAT = 'gen1ou';
 
-function play(sim, job) {
+function play(sim, job, ask) {
   try {
-    return battleOf(sim, job);
+    return battleOf(sim, job, ask);
   } catch (error) {
     throw Object.assign(error, {message: `${error.message} (job ${JSON.stringify(job)})`});
   }
 }
 
-function battleOf(sim, job) {
+function battleOf(sim, job, ask) {
   const {Battle, Prng, PRNG} = sim;
   const teams = job.teams ? job.teams.map(team => withoutAbilities(sim, team)) : teamsOf(sim, job.kind, job.seed);
   const record = {seed: job.seed, teams, format: FORMAT};
@@ -60,20 +60,22 @@ function battleOf(sim, job) {
   battle.setPlayer('p1', {name: 'p1', team: record.teams[0]});
   battle.setPlayer('p2', {name: 'p2', team: record.teams[1]});
   const reader = new Reader(battle);
-  const policy = new Policy(job.seed, record.policy);
+  const policy = record.policy === 'asked' ? null : new Policy(job.seed, record.policy);
   record.draws = prng.take();
   record.decisions = [];
   record.error = null;
+  let said = job.lines || !policy ? lines(battle.log, 0) : null; // since the decision before
   let shown = battle.log.length;
-  if (job.lines) record.lines = lines(battle.log, 0);
+  if (job.lines) record.lines = said;
   while (!battle.ended && !(battle.turn > job.turns)) {
     const requests = [0, 1].map(n => reader.request(n));
     const state = reader.state();
     const decision = {state, requests};
     const given = job.choices ? job.choices[record.decisions.length] : null;
     if (job.choices && !given) break;
-    decision.choices = given || requests.map((request, n) => policy.choose(request, n, state));
-    if (job.raw) decision.raw = battle.sides.map(side => JSON.stringify(side.activeRequest));
+    const raw = job.raw || !policy ? battle.sides.map(side => JSON.stringify(side.activeRequest)) : null;
+    if (job.raw) decision.raw = raw;
+    decision.choices = given || (policy ? requests.map(request => policy.choose(request)) : ask({lines: said, raw}));
     record.decisions.push(decision);
     try {
       decision.choices.forEach((action, n) => {
@@ -86,7 +88,8 @@ function battleOf(sim, job) {
       record.error = error.message;
     }
     decision.draws = prng.take();
-    if (job.lines) decision.lines = lines(battle.log, shown);
+    if (said) said = lines(battle.log, shown);
+    if (job.lines) decision.lines = said;
     battle.sentLogPos = shown = battle.log.length;
     if (record.error) break;
   }
@@ -122,13 +125,16 @@ function lines(log, from) {
   return out;
 }
 
-async function main([modules]) {
+function main([modules]) {
   const sim = load(modules);
-  for await (const line of readline.createInterface({input: process.stdin})) {
-    if (line) fs.writeSync(1, JSON.stringify(play(sim, JSON.parse(line))) + '\n');
-  }
+  const questions = jsonLines.questions();
+  const ask = question => {
+    jsonLines.answer(question);
+    return questions.next().value;
+  };
+  for (const job of questions) jsonLines.answer(play(sim, job, ask));
 }
 
-module.exports = {play, lines};
+module.exports = {play};
 
 if (require.main === module) main(process.argv.slice(2));

@@ -6,8 +6,7 @@
 // ANSWER = {seed, dropped: how many such draws, changed: how many came out differently, decisions, difference}
 // difference is null where the states, requests, choices, all other draws and the end were the same in both, else
 // where they first differ: "decisions[12].state.sides[0].on.boosts[1]: 0, 1".
-const fs = require('fs');
-const readline = require('readline');
+const jsonLines = require('./lines.js');
 const {load, DROPPED} = require('./draws.js');
 const {play} = require('./record.js');
 
@@ -38,11 +37,9 @@ function answer(sim, {redraw, ...job}) {
   };
 }
 
-async function main([modules]) {
+function main([modules]) {
   const sim = load(modules);
-  for await (const line of readline.createInterface({input: process.stdin})) {
-    if (line) fs.writeSync(1, JSON.stringify(answer(sim, JSON.parse(line))) + '\n');
-  }
+  for (const job of jsonLines.questions()) jsonLines.answer(answer(sim, job));
 }
 
 main(process.argv.slice(2));
