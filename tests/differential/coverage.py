@@ -1,17 +1,16 @@
 """How often battles reached each move and each row of the checklist of mechanics, counted from their records.
 
-A row is counted where a line of the protocol, a draw, a request or a change of the state shows it. Records must hold
-their lines (`lines=True` in the job).
+A row is counted where a line of the protocol, a draw, a request or a change of the state shows it. Records
+must hold their lines (`lines=True` in the job).
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from typing import Any
 
-from jaxnash.games.gen1.layout import IDS, MOVE_TABLE, VOCABULARIES
+from jaxnash.games.gen1.layout import VOCABULARIES
 from jaxnash.games.gen1.sites import SITES
 from jaxnash.showdown.pokemon import to_id
 
@@ -37,13 +36,13 @@ _LINES: dict[str, str] = {
     "target invulnerable": r"can't be hit while invulnerable",
     "OHKO against a faster one": r"\|-immune\|.*\[ohko\]",
     "OHKO hit": r"\|-ohko",
-    "immune": r"\|-immune\|[^|]*$",
+    "immune": r"\|-immune\|[^|\n]*$",
     "critical hit": r"\|-crit\|",
     "super effective": r"\|-supereffective\|",
     "resisted": r"\|-resisted\|",
     "stat of 1024 or more": r"a stat will roll over",
     "defence rounded up to 1": r"avoids division by zero",
-    "recoil": r"\|-damage\|.*\[from\] recoil",
+    "recoil": r"\|-damage\|.*\[from\] Recoil",
     "drain": r"\|-heal\|.*\[from\] drain",
     "multiple hits": r"\|-hitcount\|",
     "burned": r"\|-status\|.*\|brn",
@@ -53,12 +52,13 @@ _LINES: dict[str, str] = {
     "badly poisoned": r"\|-status\|.*\|tox",
     "fell asleep": r"\|-status\|.*\|slp\|\[from\] move: (?!Rest)",
     "rested": r"\|-status\|.*\|slp\|\[from\] move: Rest",
-    "status failed: has one": r"\|-fail\|[^|]*\|(brn|frz|par|psn|slp|tox)$",
+    "status failed: has one": r"\|-fail\|[^|\n]*\|(brn|frz|par|psn|slp|tox)$",
     "Sleep Clause": r"Sleep Clause Mod activated",
     "Freeze Clause": r"Freeze Clause activated",
     "slept while recharging": r"has yet to recharge is targeted with a sleep",
     "trapping ended a recharge": r"negate the recharge turn of Hyper Beam",
     "substitute made": r"\|-start\|.*\|Substitute",
+    "substitute cost the last hp": r"\|-start\|(p[12]a).*\|Substitute\n\|-damage\|\1.*\|0 fnt",
     "substitute: too weak": r"\|move: Substitute\|\[weak\]",
     "substitute took damage": r"\|-activate\|.*\|Substitute\|\[damage\]",
     "substitute broke": r"\|-end\|.*\|Substitute",
@@ -102,6 +102,8 @@ _LINES: dict[str, str] = {
     "Light Screen": r"\|-start\|.*\|Light Screen",
     "called by Metronome": r"\|move\|.*\[from\] Metronome",
     "called by Mirror Move": r"\|move\|.*\[from\] Mirror Move",
+    "Metronome called a two-turn move": r"\|move\|.*\[from\] Metronome.*\n\|-prepare\|",
+    "Mirror Move called a two-turn move": r"\|move\|.*\[from\] Mirror Move.*\n\|-prepare\|",
     "no target": r"\|-notarget",
     "Counter failed": r"\|move\|.*\|Counter\|.*\n\|-fail\|",
     "crashed from a jump": r"\|move\|.*(Jump Kick|High Jump Kick)\|.*\[miss\]",
@@ -111,8 +113,7 @@ _LINES: dict[str, str] = {
     "tie": r"\|tie$",
     "won": r"\|win\|",
 }
-_PATTERNS = {row: re.compile(pattern) for row, pattern in _LINES.items()}
-_KINDS = re.compile(r"\|(?:win|tie|faint|cant|move|-\w+|message|bigerror)\b.*")
+_PATTERNS = {row: re.compile(pattern, re.MULTILINE) for row, pattern in _LINES.items()}
 _MOVE = re.compile(r"\|move\|(p[12])a: [^|]*\|([^|]*)\|")
 
 _STATES = (
@@ -120,10 +121,10 @@ _STATES = (
     *("ask: recharge", "ask: hard lock", "ask: semi-lock, may switch", "ask: cannot switch", "ask: disabled"),
     *("ask: two replacements", "maybeLocked, another move", "semi-lock left by switching", "both switch"),
     *("trapping against a switch", "hurt on switching in", "fainted on switching in", "tox became psn"),
-    *("locked accuracy below 255", "virtual slot used", "virtual slot by Mimic used", "PP went up"),
+    *("locked accuracy below 255", "virtual slot used", "virtual slot by Mimic used", "base PP went up"),
     *("both fainted in a turn", "a faint cancelled an action", "Toxic's counter above 1", "63 PP"),
     *("volatile: " + name for name in ("fakepartiallytrapped", "invulnerability", "flinch", "residualdmg")),
-    *("reflect or light screen held", "asleep on the bench", "substitute cost the last hp"),
+    *("reflect or light screen held", "asleep on the bench"),
     *("boost while paralysed or burned", "crit, boosted", "one-sided team", "level below 100"),
 )
 ROWS = (*_LINES, *_STATES, *(f"draw: {site.name}" for site in SITES))
@@ -220,18 +221,22 @@ def _count_change(rows: Counter[str], decision: dict[str, Any], then: dict[str, 
                 used = id == other and virtual and left < pp
                 rows["virtual slot used"] += used
                 rows["virtual slot by Mimic used"] += used and not a["transformed"]
-                rows["PP went up"] += id == other and left > pp and left != 63
             weak = was["status"] in ("par", "brn") and was["status"] == came["status"]
             rows["boost while paralysed or burned"] += weak and a["boosts"] != b["boosts"]
-            boosted = any(a["boosts"]) and "|-crit|p%da" % (2 - n) in text
-            rows["crit, boosted"] += boosted
-            rows["substitute cost the last hp"] += False
-        if a and "|Substitute" in text and came["fainted"] and f"|-start|p{n + 1}a" in text:
-            rows["substitute cost the last hp"] += re.search(
-                rf"\|-start\|p{n + 1}a[^\n]*Substitute[^\n]*\n[^\n]*p{n + 1}a[^\n]*\|0 fnt", text
-            ) is not None
+            rows["crit, boosted"] += any(a["boosts"]) and f"|-crit|p{2 - n}a" in text
+            rows["base PP went up"] += any(
+                left > pp for (_, pp), (_, left) in zip(was["moves"], came["moves"]) if left != 63
+            )
     rows["both fainted in a turn"] += fell == 2
     chose = [action is not None and action < 4 for action in decision["choices"]]
     if all(chose) and fell:
         acted = {side for side, _ in _MOVE.findall(text)}
         rows["a faint cancelled an action"] += len(acted) < 2
+
+
+def table(reached: Counter[str]) -> str:
+    """Two columns, a row and how often it was reached: the checklist first, then the moves, rarest first."""
+    rows = [f"{reached[row]:>10,}  {row}" for row in ROWS]
+    moves = sorted(MOVES, key=lambda move: reached[f"move: {move}"])
+    rows += [f"{reached[f'move: {move}']:>10,}  move: {move}" for move in moves]
+    return "\n".join(rows)

@@ -1,10 +1,12 @@
 'use strict';
-// Damage by Showdown's own getDamage, for given attacker, defender, move and draws. Run through damage_oracle.py.
+// Damage by Showdown's own getDamage, for given attacker, defender, move and draws. Run through
+// damage_oracle.py.
 //
 //   node damage.js NODE_MODULES WORDS < CASES > ANSWERS
 //
-// WORDS: a JSON object {species, moves, types}: the words that ids stand for. CASES: int32, little-endian, WIDTH
-// numbers a case in the order of damage_oracle.CASE. ANSWERS: int32, 4 numbers a case: damage, substitute, crit, draws.
+// WORDS: a JSON object {species, moves, types}: the words that ids stand for. CASES: int32, little-endian,
+// WIDTH numbers a case in the order of damage_oracle.CASE. ANSWERS: int32, 4 numbers a case: damage,
+// substitute, crit, draws.
 const fs = require('fs');
 const {load} = require('./draws.js');
 
@@ -76,7 +78,8 @@ function main([modules, words]) {
     held.hp = substitute;
     const result = battle.runEvent('TryHit', target, source, active);
     target.subFainted = null;
-    return [result === 0 ? battle.lastDamage : IMMUNE, target.volatiles.substitute ? held.hp : 0, struck(), prng.draws];
+    const left = target.volatiles.substitute ? held.hp : 0;
+    return [result === 0 ? battle.lastDamage : IMMUNE, left, struck(), prng.draws];
   }
 
   const input = fs.readFileSync(0);

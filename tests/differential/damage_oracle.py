@@ -1,7 +1,7 @@
 """Showdown's own damage formula as an oracle: int32 cases in, what `getDamage` does with them out.
 
-Attacker and defender need not be possible: stats are given as they are now and unmodified, so that the corners of the
-formula (stats of 1024, defence of 0 after the division by 4) can be asked for directly.
+Attacker and defender need not be possible: stats are given as they are now and unmodified, so that the
+corners of the formula (stats of 1024, defence of 0 after the division by 4) can be asked for directly.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class Damage(NamedTuple):
 def damage(cases: np.ndarray) -> Damage:
     """Showdown's answers to int32 cases [n, len(CASE)].
 
-    With a substitute, damage is what it was struck for (lastDamage), IMMUNE where the move does not strike it.
+    With a substitute, damage is what it was struck for (lastDamage), IMMUNE where the move does not strike
+    it.
 
     Raises:
       JaxnashError: the simulator threw.
@@ -59,7 +60,7 @@ def damage(cases: np.ndarray) -> Damage:
 
 
 def random_cases(count: int, *, seed: int) -> np.ndarray:
-    """Cases over all moves, levels 1-100, stats 1-999 with many near the edges of the formula, int32 [n, len(CASE)]."""
+    """All moves, levels 1-100, stats 1-999 with many near the formula's edges: int32 [n, len(CASE)]."""
     rng = np.random.default_rng(seed)
     cases = np.zeros((count, len(CASE)), np.int32)
 

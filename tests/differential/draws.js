@@ -1,10 +1,10 @@
 'use strict';
 // Draws of a Showdown battle, tagged with their site (jaxnash/games/gen1/sites.py says what each is).
 //
-// A draw's site is found from the call stack: the innermost frame outside the PRNG and Battle's forwarding methods
-// is looked up by its file and the text of its line, which must be one of LINES. Ties have one line for all events,
-// so `runEvent`, `eachEvent`, `fieldEvent` and the queue's `sort` are patched to tell which of them sorts.
-// A call that is found nowhere throws.
+// A draw's site is found from the call stack: the innermost frame outside the PRNG and Battle's forwarding
+// methods is looked up by its file and the text of its line, which must be one of LINES. Ties have one line
+// for all events, so `runEvent`, `eachEvent`, `fieldEvent` and the queue's `sort` are patched to tell which
+// of them sorts. A call that is found nowhere throws.
 const fs = require('fs');
 const path = require('path');
 
@@ -19,14 +19,14 @@ const LINES = { // file under dist/ -> text of the line that draws -> site
   },
   'data/mods/gen1/moves.js': {
     'this.effectState.time = this.random(2, 4);': 'bide_turns',
-    'const [slotIndex, moveSlot] = this.sample(Array.from(pokemon.moveSlots.entries()).filter(([i, ms]) => ms.pp > 0));':
-      'disable_move',
+    ['const [slotIndex, moveSlot] = this.sample(Array.from(pokemon.moveSlots.entries())' +
+      '.filter(([i, ms]) => ms.pp > 0));']: 'disable_move',
     'this.effectState.time = this.random(1, 9);': 'disable_turns',
     'randomMove = this.sample(moves).id;': 'metronome',
     'const moveid = this.sample(moves);': 'mimic',
     'const psywaveDamage = this.random(1, this.trunc(1.5 * pokemon.level));': 'psywave',
-    'if (secondary.chance === void 0 || this.randomChance(Math.ceil(secondary.chance * 256 / 100) - 1, 256)) {':
-      'substitute_confusion',
+    ['if (secondary.chance === void 0 || ' +
+      'this.randomChance(Math.ceil(secondary.chance * 256 / 100) - 1, 256)) {']: 'substitute_confusion',
   },
   'data/mods/gen1/scripts.js': {
     'if (accuracy !== true && !this.battle.randomChance(accuracy, 256)) {': 'accuracy',
@@ -36,7 +36,8 @@ const LINES = { // file under dist/ -> text of the line that draws -> site
     'damage *= this.battle.random(217, 256);': 'roll',
   },
   'sim/battle-queue.js': {
-    'const index = firstIndex === lastIndex ? firstIndex : this.battle.random(firstIndex, lastIndex + 1);': 'insert',
+    'const index = firstIndex === lastIndex ? firstIndex : this.battle.random(firstIndex, lastIndex + 1);':
+      'insert',
   },
 };
 const TIE = 'this.prng.shuffle(list, sorted, sorted + nextIndexes.length);';
@@ -48,7 +49,11 @@ const DROPPED = ['update', 'beforeturn', 'setstatus', 'residual', 'disablemove']
 const FORWARDING = ['random', 'randomChance', 'sample'];
 
 // What must stop a run, in contrast to what the simulator throws by itself.
-class JudgeError extends Error {}
+class JudgeError extends Error {
+  get name() {
+    return 'JudgeError';
+  }
+}
 
 // `modules` is the node_modules folder with pokemon-showdown. Gives {Battle, Prng, require of its files}.
 function load(modules) {
@@ -61,7 +66,9 @@ function load(modules) {
   const note = (file, text, site) => {
     const lines = fs.readFileSync(path.join(dist, file), 'utf8').split('\n');
     const at = lines.flatMap((line, i) => (line.trim() === text ? [i + 1] : []));
-    if (at.length !== 1) throw new Error(`${file} has ${at.length} lines "${text}", not 1: is this the pinned package?`);
+    if (at.length !== 1) {
+      throw new Error(`${file} has ${at.length} lines "${text}", not 1: is this the pinned package?`);
+    }
     sites.set(`${path.join(dist, file)}:${at[0]}`, site);
   };
   for (const [file, lines] of Object.entries(LINES)) {
@@ -110,18 +117,18 @@ function load(modules) {
     throw new JudgeError('a draw without a caller');
   }
 
-  // Every draw goes through `random`. `redraw`, a generator of its own, answers the dropped sites instead.
+  // Every draw goes through `random`. `redraw`, a generator of its own, answers at the sites `redrawn`
+  // instead.
   class Prng extends PRNG {
-    constructor(seed, redraw) {
+    constructor(seed, redraw, redrawn = DROPPED) {
       super(seed);
-      this.draws = [];
-      this.redraw = redraw;
+      Object.assign(this, {draws: [], redraw, redrawn});
     }
     random(from, to) {
       let value = super.random(from, to);
       const [lo, hi] = to === undefined ? [0, from] : [from, to];
       const name = site();
-      if (this.redraw && DROPPED.includes(name)) value = this.redraw.random(lo, hi);
+      if (this.redraw && this.redrawn.includes(name)) value = this.redraw.random(lo, hi);
       this.draws.push([name, lo, hi, value]);
       return value;
     }

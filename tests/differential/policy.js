@@ -40,10 +40,10 @@ class Policy {
 
 // Moves whose effects reach rows of the checklist that plain attacks do not.
 const RARE = new Set([
-  'bide', 'bind', 'clamp', 'confuseray', 'conversion', 'counter', 'disable', 'firespin', 'focusenergy', 'haze',
-  'highjumpkick', 'hyperbeam', 'jumpkick', 'leechseed', 'lightscreen', 'metronome', 'mimic', 'mirrormove', 'mist',
-  'petaldance', 'psywave', 'rage', 'recover', 'reflect', 'rest', 'sing', 'softboiled', 'substitute', 'supersonic',
-  'thrash', 'toxic', 'transform', 'wrap',
+  'bide', 'bind', 'clamp', 'confuseray', 'conversion', 'counter', 'disable', 'firespin', 'focusenergy',
+  'haze', 'highjumpkick', 'hyperbeam', 'jumpkick', 'leechseed', 'lightscreen', 'metronome', 'mimic',
+  'mirrormove', 'mist', 'petaldance', 'psywave', 'rage', 'recover', 'reflect', 'rest', 'sing', 'softboiled',
+  'substitute', 'supersonic', 'thrash', 'toxic', 'transform', 'wrap',
 ]);
 
 module.exports = {Policy, generator, RARE};

@@ -7,24 +7,27 @@
 //   seed      16 hex digits: of the battle's draws
 //   teams     [packed, packed], or absent: drawn by `kind` from the seed
 //   kind      of teams, see teams.js
-//   policy    "random" (default): every legal action alike; "rare": moves whose effects are seldom seen more often;
-//             "asked": at every decision {lines, raw} is written, as below, and a line [action or null, ...] read
-//   redraw    a number: the dropped sites are drawn anew from it
+//   policy    "random" (default): every legal action alike; "rare": moves whose effects are seldom seen more
+//             often; "asked": at every decision {lines, raw} is written, as below, and a line [action or
+//             null, ...] read
+//   redraw    a number: the draws of the sites `redrawn` (default: the dropped ones) are drawn anew from it
 //   choices   [[action or null, ...], ...]: play these instead of the policy's
-//   lines     true: each decision also has `lines`, the protocol that its choices caused, and the record those before
-//             the first ("1" or "2" leads where only that side sees a line)
+//   lines     true: each decision also has `lines`, the protocol that its choices caused, and the record
+//             those before the first ("1" or "2" leads where only that side sees a line)
 //   raw       true: each decision also has `raw`, both requests as sent
 //   turns     stop after so many turns (default: the simulator's own end)
 // }
 // RECORD = {seed, teams, format, kind, policy, draws, decisions, state, winner, turns, error}
 //   draws      before the first decision, when the leads come out
-//   decisions  [{state, requests, choices, draws}]: before the choices, what each side is asked, the engine actions
-//              chosen (null: waits), the draws from then to the next decision; a draw is [site, lo, hi, value]
+//   decisions  [{state, requests, choices, draws}]: before the choices, what each side is asked, the engine
+//              actions chosen (null: waits), the draws from then to the next decision; a draw is [site, lo,
+//              hi, value]
 //   state      after the last choices; at the end unless `turns` cut it short or the simulator threw
 //   winner     0, 1, or null: a tie, or not ended
 //   turns      battle.turn
 //   error      null, or what the simulator threw while it played the last choices (then `state` is null)
-// STATE and REQUEST are described in state.js, draws and sites in draws.js. A record depends on its job alone.
+// STATE and REQUEST are described in state.js, draws and sites in draws.js. A record depends on its job
+// alone.
 const path = require('path');
 const jsonLines = require('./lines.js');
 const {load, JudgeError} = require('./draws.js');
@@ -44,11 +47,13 @@ function play(sim, job, ask) {
 
 function battleOf(sim, job, ask) {
   const {Battle, Prng, PRNG} = sim;
-  const teams = job.teams ? job.teams.map(team => withoutAbilities(sim, team)) : teamsOf(sim, job.kind, job.seed);
+  const given = job.teams && job.teams.map(team => withoutAbilities(sim, team));
+  const teams = given || teamsOf(sim, job.kind, job.seed);
   const record = {seed: job.seed, teams, format: FORMAT};
   record.kind = job.kind || 'given';
   record.policy = job.policy || 'random';
-  const prng = new Prng(`gen5,${job.seed}`, job.redraw === undefined ? null : new PRNG(`${job.redraw},1,2,3`));
+  const redraw = job.redraw === undefined ? null : new PRNG(`${job.redraw},1,2,3`);
+  const prng = new Prng(`gen5,${job.seed}`, redraw, job.redrawn);
   let refused = '';
   const battle = new Battle({
     formatid: FORMAT,
@@ -71,11 +76,12 @@ function battleOf(sim, job, ask) {
     const requests = [0, 1].map(n => reader.request(n));
     const state = reader.state();
     const decision = {state, requests};
-    const given = job.choices ? job.choices[record.decisions.length] : null;
-    if (job.choices && !given) break;
+    const told = job.choices ? job.choices[record.decisions.length] : null;
+    if (job.choices && !told) break;
     const raw = job.raw || !policy ? battle.sides.map(side => JSON.stringify(side.activeRequest)) : null;
     if (job.raw) decision.raw = raw;
-    decision.choices = given || (policy ? requests.map(request => policy.choose(request)) : ask({lines: said, raw}));
+    const choose = () => (policy ? requests.map(request => policy.choose(request)) : ask({lines: said, raw}));
+    decision.choices = told || choose();
     record.decisions.push(decision);
     try {
       decision.choices.forEach((action, n) => {
@@ -100,8 +106,8 @@ function battleOf(sim, job, ask) {
   return record;
 }
 
-// A packed team as the validator leaves it. An empty ability would be unpacked as the species' ability of today, and
-// the simulator would play it: Intimidate, Water Absorb, Natural Cure, in Gen 1.
+// A packed team as the validator leaves it. An empty ability would be unpacked as the species' ability of
+// today, and the simulator would play it: Intimidate, Water Absorb, Natural Cure, in Gen 1.
 function withoutAbilities({dist}, packed) {
   const {Teams} = require(path.join(dist, 'sim/teams.js'));
   return Teams.pack(Teams.unpack(packed).map(set => ({...set, ability: 'No Ability'})));

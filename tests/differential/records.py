@@ -1,14 +1,16 @@
 """Battles played and recorded by Showdown, for Python: jobs in, records out.
 
-What a job, a record, a state and a request hold is described in record.js and state.js beside this file. A record
-depends on its job alone, byte for byte, so that nothing but seeds need be kept.
+What a job, a record, a state and a request hold is described in record.js and state.js beside this file. A
+record depends on its job alone, byte for byte, so that nothing but seeds need be kept.
 """
 
 from __future__ import annotations
 
+import random
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,15 @@ import orjson
 
 from jaxnash.games.gen1.sites import DROPPED
 from jaxnash.keys import derive
+from jaxnash.showdown.battle import BattleRecord
 from jaxnash.showdown.simulator import install, node_path
 from jaxnash.types import JaxnashError
 
 HERE = Path(__file__).parent
 KINDS = ("random", "mirror", "any", "metronome")
 POLICIES = ("random", "rare")
-# What one battle in the endless sequence of a seed is, by its number modulo the length: (kind of teams, policy).
+# What one battle in the endless sequence of a seed is, by its number modulo the length: (kind of teams,
+# policy).
 MIX = (
     *(("ou", "random"), ("random", "random"), ("mirror", "random"), ("ou", "rare")),
     *(("random", "rare"), ("any", "random"), ("any", "rare"), ("metronome", "rare")),
@@ -42,8 +46,8 @@ def jobs(
 ) -> Iterator[Job]:
     """The jobs of a run, in order: number `first` up to `first + battles`, cycling through `mix`.
 
-    teams: packed teams for the kind "ou", drawn uniformly per side; without any, "ou" is "random". more: further
-    fields of every job, such as `lines=True`.
+    teams: packed teams for the kind "ou", drawn uniformly per side; without any, "ou" is "random". more:
+    further fields of every job, such as `lines=True`.
     """
     for number in range(first, first + battles):
         kind, policy = mix[number % len(mix)]
@@ -55,20 +59,16 @@ def jobs(
         yield job
 
 
-def run_node(script: str, tasks: Iterable[Job]) -> Iterator[Any]:
-    """Gives each task to a node script of this folder as a JSON line and yields the lines it answers with.
-
-    Raises:
-      JaxnashError: the script failed; with the last words it said.
-    """
+@contextmanager
+def _node(script: str, stdin: Any) -> Iterator[subprocess.Popen]:
     command = [node_path(), str(HERE / script), str(install())]
-    with tempfile.TemporaryFile() as questions, tempfile.TemporaryFile() as said:
-        questions.writelines(orjson.dumps(task) + b"\n" for task in tasks)
-        questions.seek(0)
-        with subprocess.Popen(command, stdin=questions, stdout=subprocess.PIPE, stderr=said) as process:
-            assert process.stdout is not None
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=said)
+        with process:
             try:
-                yield from map(orjson.loads, process.stdout)
+                yield process
+                if process.stdin is not None:
+                    process.stdin.close()
                 if process.wait():
                     said.seek(0)
                     words = said.read().decode(errors="replace").strip()
@@ -78,9 +78,62 @@ def run_node(script: str, tasks: Iterable[Job]) -> Iterator[Any]:
                     process.kill()
 
 
+def run_node(script: str, tasks: Iterable[Job]) -> Iterator[Any]:
+    """Gives each task to a node script of this folder as a JSON line and yields the lines it answers with.
+
+    Raises:
+      JaxnashError: the script failed; with the last words it said.
+    """
+    with tempfile.TemporaryFile() as questions:
+        questions.writelines(orjson.dumps(task) + b"\n" for task in tasks)
+        questions.seek(0)
+        with _node(script, questions) as process:
+            assert process.stdout is not None
+            yield from map(orjson.loads, process.stdout)
+
+
 def play(tasks: Iterable[Job]) -> Iterator[Record]:
     """Records of the jobs, in their order."""
     return run_node("record.js", tasks)
+
+
+def play_members(tasks: Iterable[Job], choosers: tuple[str, ...]) -> Iterator[Record]:
+    """Records of battles between scripted members, by name; each job's seed draws which two of them play it.
+
+    They see what the bridge shows them: the same lines and requests, read by the same `BattleRecord`.
+    """
+    from jaxnash.showdown.heuristics import MEMBERS  # imports poke-env
+
+    with _node("record.js", subprocess.PIPE) as process:
+        assert process.stdin is not None and process.stdout is not None
+
+        def say(value: Any) -> Any:
+            process.stdin.write(orjson.dumps(value) + b"\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+            return orjson.loads(line) if line else None  # None: it failed, which leaving `_node` tells
+
+        for task in tasks:
+            names = [choosers[derive(task["seed"], "member", side) % len(choosers)] for side in (0, 1)]
+            seats = [BattleRecord(0), BattleRecord(1)]
+            answer, decision = say({**task, "policy": "asked"}), 0
+            while answer is not None and "decisions" not in answer:
+                choices = []
+                for side, (name, record) in enumerate(zip(names, seats)):
+                    _feed(record, answer)
+                    rng = random.Random(derive(task["seed"], side, decision))
+                    choices.append(None if record.waiting else MEMBERS[name].choose(record, rng))
+                answer, decision = say(choices), decision + 1
+            if answer is None:
+                break
+            yield {**answer, "policy": " ".join(names)}
+
+
+def _feed(record: BattleRecord, told: Job) -> None:
+    other = "21"[record.side]
+    lines = [line.lstrip("12") for line in told["lines"] if line[:1] != other]
+    record.feed([line.split("|") for line in lines])
+    record.request(told["raw"][record.side])
 
 
 def tape(draws: Iterable[list]) -> list[tuple[str, int, int, int]]:
@@ -89,7 +142,7 @@ def tape(draws: Iterable[list]) -> list[tuple[str, int, int, int]]:
 
 
 def first_difference(expected: Any, got: Any, at: str = "") -> str | None:
-    """Where two values of plain dicts and lists first differ, as "sides[0].on.boosts[1]: 0, not 1"; or None."""
+    """Where values of dicts and lists first differ, as "sides[0].on.boosts[1]: 0, not 1"; or None."""
     if isinstance(expected, dict) and isinstance(got, dict):
         for key in {**expected, **got}:
             if key not in expected or key not in got:

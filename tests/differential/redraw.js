@@ -1,11 +1,12 @@
 'use strict';
 // Does the outcome of the dropped draws matter? Plays every job twice, the second time with those drawn anew.
 //
-//   node redraw.js NODE_MODULES < JOBS > ANSWERS        both JSON lines; a JOB as for record.js, with `redraw`
+//   node redraw.js NODE_MODULES < JOBS > ANSWERS        both JSON lines; a JOB as for record.js, with
+//   `redraw`
 //
-// ANSWER = {seed, dropped: how many such draws, changed: how many came out differently, decisions, difference}
-// difference is null where the states, requests, choices, all other draws and the end were the same in both, else
-// where they first differ: "decisions[12].state.sides[0].on.boosts[1]: 0, 1".
+// ANSWER = {seed, dropped: how many such draws, changed: how many came out differently, decisions,
+// difference} difference is null where the states, requests, choices, all other draws and the end were the
+// same in both, else where they first differ: "decisions[12].state.sides[0].on.boosts[1]: 0, 1".
 const jsonLines = require('./lines.js');
 const {load, DROPPED} = require('./draws.js');
 const {play} = require('./record.js');
@@ -25,10 +26,13 @@ function firstDifference(a, b, at = '') {
 function answer(sim, {redraw, ...job}) {
   const plain = play(sim, job);
   const other = play(sim, {...job, redraw});
+  const redrawn = job.redrawn || DROPPED;
   const [first, second] = [plain, other].map(record => [record, ...record.decisions].flatMap(one => one.draws)
-    .filter(([site]) => DROPPED.includes(site)));
+    .filter(([site]) => redrawn.includes(site)));
   for (const record of [plain, other]) {
-    for (const one of [record, ...record.decisions]) one.draws = one.draws.filter(([site]) => !DROPPED.includes(site));
+    for (const one of [record, ...record.decisions]) {
+      one.draws = one.draws.filter(([site]) => !redrawn.includes(site));
+    }
   }
   return {
     seed: job.seed, dropped: first.length, decisions: plain.decisions.length,

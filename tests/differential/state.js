@@ -1,7 +1,8 @@
 'use strict';
 // STATE and REQUEST: what a decision of a record holds. Only numbers, strings, booleans, null.
 //
-// A Pokemon is named by its *index*: its place in the team at the start of the battle, whatever its slot is now.
+// A Pokemon is named by its *index*: its place in the team at the start of the battle, whatever its slot is
+// now.
 //
 // STATE = {
 //   turn        battle.turn
@@ -20,7 +21,8 @@
 //   lastEnemySelectedMove   move id, "" at first
 //   lastMove                side.lastMove: move id or "" (what Counter's user sees on its own screen)
 //   lastEnemyMove           side.lastEnemyMove: move id or "" (what Counter reads)
-//   faintedThisTurn         index or null; cleared at the end of a turn (a replacement takes no burn or poison)
+//   faintedThisTurn         index or null; cleared at the end of a turn (a replacement takes no burn or
+//                           poison)
 //   on                      ACTIVE, or null while the active has fainted
 // }
 // POKEMON = {
@@ -28,8 +30,8 @@
 //   level, hp, maxhp
 //   stats      [atk, def, spc, spe] baseStoredStats
 //   status     "", "brn", "frz", "par", "psn", "slp", "tox"; "" once fainted
-//   sleep      null unless asleep: {time, start, own}: turns left, turns at first (2 by Rest, or by draw), own: put
-//              to sleep by its own side (Rest), which Sleep Clause does not count
+//   sleep      null unless asleep: {time, start, own}: turns left, turns at first (2 by Rest, or by draw),
+//              own: put to sleep by its own side (Rest), which Sleep Clause does not count
 //   moves      [[id, pp], ...] baseMoveSlots, in the team's order
 //   fainted    boolean
 // }
@@ -48,7 +50,8 @@
 //   volatiles  {id: {field: value}}, fields by VOLATILES; a partner is [side, index]
 // }
 //
-// Left out, because nothing reads it after a decision in this generation, or because it follows from the rest:
+// Left out, because nothing reads it after a decision in this generation, or because it follows from the
+// rest:
 //   the queue, faintQueue, activeMove, switchFlag, forceSwitchFlag, event state
 //                       checked at every decision to be empty, or to be what `request` says
 //   slot order          switches name Pokemon by species; no rule reads a bench's order
@@ -119,7 +122,8 @@ class Reader {
     this.check();
     const winner = battle.ended && battle.winner ? +(battle.winner === battle.sides[1].name) : null;
     return {
-      turn: battle.turn, request: battle.requestState, lastDamage: battle.lastDamage, winner, ended: battle.ended,
+      turn: battle.turn, request: battle.requestState, lastDamage: battle.lastDamage,
+      winner, ended: battle.ended,
       sides: battle.sides.map((side, n) => this.side(side, n)),
     };
   }
@@ -127,10 +131,12 @@ class Reader {
   check() {
     const {battle} = this;
     for (const one of this.places.keys()) {
-      if (one.ability !== 'noability' || one.item) throw new JudgeError(`${one.name} has ${one.ability} ${one.item}`);
+      if (one.ability !== 'noability' || one.item) {
+        throw new JudgeError(`${one.name} has ${one.ability} ${one.item}`);
+      }
     }
     if (battle.ended) return;
-    if (battle.queue.list.length) throw new JudgeError(`the queue holds ${battle.queue.debug()} at a decision`);
+    if (battle.queue.list.length) throw new JudgeError(`the queue holds ${battle.queue.debug()}`);
     if (battle.faintQueue.length) throw new JudgeError('somebody is about to faint at a decision');
     for (const side of battle.sides) {
       const [active] = side.active;
@@ -192,7 +198,8 @@ class Reader {
       moves: one.moveSlots.map(slot => [slot.id, slot.pp, !!slot.virtual]),
       disabled: one.moveSlots.map(slot => chooses && !!slot.disabled),
       maybeLocked: chooses && !!one.maybeLocked, trapped: chooses && !!one.trapped,
-      transformed: one.transformed, lastMove: one.lastMove ? one.lastMove.id : '', subFainted: !!one.subFainted,
+      transformed: one.transformed, lastMove: one.lastMove ? one.lastMove.id : '',
+      subFainted: !!one.subFainted,
       volatiles,
     };
   }
@@ -206,9 +213,13 @@ class Reader {
       kept[field] = value === undefined ? null : this.places.get(value) ?? value;
     }
     for (const [field, value] of Object.entries(held)) {
-      if (!fields.includes(field) && !UNREAD.includes(field)) throw new JudgeError(`${id} has a field ${field}: ${value}`);
+      if (!fields.includes(field) && !UNREAD.includes(field)) {
+        throw new JudgeError(`${id} has a field ${field}: ${value}`);
+      }
     }
-    if (held.duration && !fields.includes('duration')) throw new JudgeError(`${id} has a duration: ${held.duration}`);
+    if (held.duration && !fields.includes('duration')) {
+      throw new JudgeError(`${id} has a duration: ${held.duration}`);
+    }
     return kept;
   }
 
@@ -218,7 +229,8 @@ class Reader {
     const team = this.battle.sides[n].pokemon;
     const legal = Array(9).fill(0);
     const request = {
-      kind: 'wait', legal, moves: [], pp: [], single: false, slots: [], switches: [], maybeLocked: false, trapped: false,
+      kind: 'wait', legal, moves: [], pp: [], single: false, slots: [], switches: [],
+      maybeLocked: false, trapped: false,
     };
     if (sent.wait) {
       legal[0] = 1;
@@ -234,7 +246,8 @@ class Reader {
       Object.assign(request, {trapped: !!trapped, maybeLocked: !!maybeLocked});
       request.slots.forEach((slot, action) => legal[action] = +!moves[slot].disabled);
     }
-    const bench = team.slice(1).sort((a, b) => compare(a.baseSpecies.id, b.baseSpecies.id) || a.position - b.position);
+    const bench = team.slice(1);
+    bench.sort((a, b) => compare(a.baseSpecies.id, b.baseSpecies.id) || a.position - b.position);
     request.switches = bench.map(one => this.index(one));
     if (!request.trapped) bench.forEach((one, i) => legal[4 + i] = +!one.fainted);
     return request;

@@ -7,7 +7,9 @@
 const path = require('path');
 const {generator, RARE} = require('./policy.js');
 
-const BANNED_MOVES = ['dig', 'doubleteam', 'fissure', 'fly', 'guillotine', 'horndrill', 'minimize', 'struggle'];
+const BANNED_MOVES = [
+  'dig', 'doubleteam', 'fissure', 'fly', 'guillotine', 'horndrill', 'minimize', 'struggle',
+];
 const BANNED_SPECIES = ['mew', 'mewtwo'];
 let pool = null;
 
@@ -47,7 +49,8 @@ function teamsOf(sim, kind, seed) {
   return [one, kind === 'mirror' ? one : team(species, next, first)];
 }
 
-// Six Pokemon mostly; mostly of level 100 with everything maximal, as gen1ou is played; else anything allowed.
+// Six Pokemon mostly; mostly of level 100 with everything maximal, as gen1ou is played; else anything
+// allowed.
 function team(species, next, first) {
   const below = n => Math.floor(next() * n);
   const size = next() < 0.8 ? 6 : 1 + below(6);
