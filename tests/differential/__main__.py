@@ -33,6 +33,8 @@ class Knobs:
     """of the run; battle i of it is the same whatever else is played"""
     first: int = 0
     """number of the first battle"""
+    workers: int = 1
+    """node processes that play"""
     teams: str = ""
     """a file of packed teams, one a line, or the name or folder of a team set; default: both of gen1ou"""
     members: bool = False
@@ -65,7 +67,7 @@ def battles(knobs: Knobs) -> Iterator[records.Record]:
         from jaxnash.showdown.heuristics import MEMBERS
 
         return records.play_members(tasks, tuple(MEMBERS))
-    return records.play(tasks)
+    return records.play(tasks, workers=knobs.workers)
 
 
 def chunks(of: Iterable[records.Record]) -> Iterator[list[records.Record]]:

@@ -16,9 +16,11 @@ from typing import Any
 
 import orjson
 
+from jaxnash.games.gen1.layout import Observation
 from jaxnash.games.gen1.sites import DROPPED
 from jaxnash.keys import derive
 from jaxnash.showdown.battle import BattleRecord
+from jaxnash.showdown.codec import observe
 from jaxnash.showdown.simulator import install, node_path
 from jaxnash.types import JaxnashError
 
@@ -92,9 +94,14 @@ def run_node(script: str, tasks: Iterable[Job]) -> Iterator[Any]:
             yield from map(orjson.loads, process.stdout)
 
 
-def play(tasks: Iterable[Job]) -> Iterator[Record]:
-    """Records of the jobs, in their order."""
-    return run_node("record.js", tasks)
+def play(tasks: Iterable[Job], *, workers: int = 1) -> Iterator[Record]:
+    """Records of the jobs, in their order, whatever number of node processes plays them."""
+    tasks = list(tasks)
+    streams = [run_node("record.js", tasks[worker::workers]) for worker in range(workers)]
+    for number in range(len(tasks)):
+        yield next(streams[number % workers])
+    for stream in streams:
+        next(stream, None)  # its exit is looked at
 
 
 def play_members(tasks: Iterable[Job], choosers: tuple[str, ...]) -> Iterator[Record]:
@@ -134,6 +141,22 @@ def _feed(record: BattleRecord, told: Job) -> None:
     lines = [line.lstrip("12") for line in told["lines"] if line[:1] != other]
     record.feed([line.split("|") for line in lines])
     record.request(told["raw"][record.side])
+
+
+def observations(record: Record) -> Iterator[tuple[Observation, Observation]]:
+    """What the bridge lets each side observe at every decision of a record made with `lines` and `raw`."""
+    seats = [BattleRecord(0), BattleRecord(1)]
+    for lines, decision in zip(told(record), record["decisions"]):
+        for seat in seats:
+            _feed(seat, {"lines": lines, "raw": decision["raw"]})
+        yield observe(seats[0]), observe(seats[1])
+
+
+def told(record: Record) -> Iterator[list[str]]:
+    """The protocol that came before each decision, and at last before the end, of a record with `lines`."""
+    yield record["lines"]
+    for decision in record["decisions"]:
+        yield decision["lines"]
 
 
 def tape(draws: Iterable[list]) -> list[tuple[str, int, int, int]]:

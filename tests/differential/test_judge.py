@@ -8,6 +8,7 @@ from collections import Counter
 import orjson
 import pytest
 
+from jaxnash.games.gen1.layout import POKEMON_INDEX
 from jaxnash.games.gen1.sites import DROPPED, SITE_IDS
 from jaxnash.showdown.request import Request
 from jaxnash.showdown.simulator import install, node_path
@@ -21,7 +22,7 @@ def battles() -> list[records.Record]:
 
 def test_a_record_depends_on_its_job_alone(battles):
     jobs = list(records.jobs(16, seed=5, turns=60, lines=True, raw=True))
-    again = list(records.play(reversed(jobs)))[::-1]
+    again = list(records.play(reversed(jobs), workers=3))[::-1]
     assert [orjson.dumps(one) for one in again] == [orjson.dumps(one) for one in battles]
     assert len({one["seed"] for one in battles}) == len(battles)
 
@@ -95,6 +96,24 @@ def test_scripted_members_play_recorded_battles():
     given = {**jobs[0], "choices": [decision["choices"] for decision in played[0]["decisions"]]}
     (again,) = records.play([given])
     assert again["decisions"] == played[0]["decisions"]
+
+
+def test_observations_are_the_bridge_s_and_follow_the_state(battles):
+    hp = POKEMON_INDEX["hp"]
+    for battle in battles[:4]:
+        seen = list(records.observations(battle))
+        assert len(seen) == len(battle["decisions"])
+        for decision, both in zip(battle["decisions"], seen):
+            for side, own in zip(decision["state"]["sides"], both):
+                active = side["pokemon"][side["active"]]
+                assert own.pokemon[0, hp] == -(-1000 * active["hp"] // active["maxhp"])
+
+
+def test_abilities_are_left_at_home():
+    team = "Tauros||||BodySlam||252,252,252,252,252,252|||||"  # the packed format's blank: that of today
+    (played,) = records.play([{"seed": "0" * 16, "teams": [team, team], "turns": 2, "lines": True}])
+    assert played["teams"] == [team.replace("Tauros||||", "Tauros|||NoAbility|")] * 2
+    assert not any("ability" in line for lines in records.told(played) for line in lines)
 
 
 def test_coverage_counts_rows_and_moves(battles):
