@@ -117,8 +117,8 @@ function load(modules) {
     throw new JudgeError('a draw without a caller');
   }
 
-  // Every draw goes through `random`. `redraw`, a generator of its own, answers at the sites `redrawn`
-  // instead.
+  // Every draw goes through `random`. `tape`, draws recorded before, answers instead of the seed where it is
+  // set; `redraw`, a generator of its own, answers at the sites `redrawn`.
   class Prng extends PRNG {
     constructor(seed, redraw, redrawn = DROPPED) {
       super(seed);
@@ -128,6 +128,13 @@ function load(modules) {
       let value = super.random(from, to);
       const [lo, hi] = to === undefined ? [0, from] : [from, to];
       const name = site();
+      if (this.tape) {
+        const [theirs, low, high, told] = this.tape.shift() || [];
+        if (theirs !== name || low !== lo || high !== hi) {
+          throw new JudgeError(`a draw ${name} ${lo} ${hi} where the tape has ${theirs} ${low} ${high}`);
+        }
+        value = told;
+      }
       if (this.redraw && this.redrawn.includes(name)) value = this.redraw.random(lo, hi);
       this.draws.push([name, lo, hi, value]);
       return value;

@@ -141,6 +141,6 @@ function main([modules]) {
   for (const job of questions) jsonLines.answer(play(sim, job, ask));
 }
 
-module.exports = {play};
+module.exports = {play, FORMAT};
 
 if (require.main === module) main(process.argv.slice(2));

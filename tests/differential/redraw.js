@@ -46,4 +46,6 @@ function main([modules]) {
   for (const job of jsonLines.questions()) jsonLines.answer(answer(sim, job));
 }
 
-main(process.argv.slice(2));
+module.exports = {firstDifference};
+
+if (require.main === module) main(process.argv.slice(2));

@@ -260,4 +260,4 @@ class Reader {
   }
 }
 
-module.exports = {Reader};
+module.exports = {Reader, STATS, BOOSTS, VOLATILES};

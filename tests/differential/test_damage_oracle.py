@@ -22,7 +22,7 @@ def case(**changes: int) -> list[int]:
 
 def test_answers_worked_out_by_hand():
     ghost, soft = IDS["type"]["ghost"], IDS["move"]["softboiled"]
-    # 298 and 108 become 74 and 27: (2 * 100 // 5 + 2) * 85 * 74 // 27 // 50 + 2 = 197, and half as much again.
+    # 298, 108 become 74, 27: (2 * 100 // 5 + 2) * 85 * 74 // 27 // 50 + 2 = 197, and half as much again.
     # A critical hit is of twice the level, 384 and half as much again; Reflect makes it 54, but not for that.
     asked = [
         (case(), 295, 0),
