@@ -104,7 +104,6 @@ _LINES: dict[str, str] = {
     "called by Mirror Move": r"\|move\|.*\[from\] Mirror Move",
     "Metronome called a two-turn move": r"\|move\|.*\[from\] Metronome.*\n\|-prepare\|",
     "Mirror Move called a two-turn move": r"\|move\|.*\[from\] Mirror Move.*\n\|-prepare\|",
-    "no target": r"\|-notarget",
     "Counter failed": r"\|move\|.*\|Counter\|.*\n\|-fail\|",
     "crashed from a jump": r"\|move\|.*(Jump Kick|High Jump Kick)\|.*\[miss\]",
     "fainted": r"\|faint\|",

@@ -117,12 +117,13 @@ function load(modules) {
     throw new JudgeError('a draw without a caller');
   }
 
-  // Every draw goes through `random`. `tape`, draws recorded before, answers instead of the seed where it is
-  // set; `redraw`, a generator of its own, answers at the sites `redrawn`.
+  // Every draw goes through `random`. Where it is set, `tape`, draws recorded before, answers instead of the
+  // seed; `force` holds values for some sites: the seed's own draw says which of them it is, null being itself;
+  // `redraw`, a generator of its own, answers at the sites `redrawn`.
   class Prng extends PRNG {
-    constructor(seed, redraw, redrawn = DROPPED) {
+    constructor(seed, {redraw, redrawn = DROPPED, force = {}} = {}) {
       super(seed);
-      Object.assign(this, {draws: [], redraw, redrawn});
+      Object.assign(this, {draws: [], redraw, redrawn, force});
     }
     random(from, to) {
       let value = super.random(from, to);
@@ -135,6 +136,9 @@ function load(modules) {
         }
         value = told;
       }
+      const values = this.force[name];
+      if (values) value = values[value % values.length] ?? value;
+      if (value < lo || value >= hi) throw new JudgeError(`${name} forced to ${value}, not in ${lo} ${hi}`);
       if (this.redraw && this.redrawn.includes(name)) value = this.redraw.random(lo, hi);
       this.draws.push([name, lo, hi, value]);
       return value;

@@ -14,17 +14,18 @@ function generator(text) {
 }
 
 class Policy {
-  constructor(seed, name) {
+  constructor(seed, name, weights = {}) {
     this.next = generator(`policy ${seed}`);
     if (name !== 'random' && name !== 'rare') throw new Error(`unknown policy ${name}`);
     this.rare = name === 'rare';
+    this.weights = weights;
   }
 
   // An action, or null where the side waits.
   choose(request) {
     const {legal} = request;
     if (request.kind === 'wait') return null;
-    const weights = legal.map((is, action) => is && (this.rare ? this.weight(request, action) : 1));
+    const weights = legal.map((is, action) => is && this.weight(request, action));
     let left = this.next() * weights.reduce((a, b) => a + b, 0);
     for (const [action, weight] of weights.entries()) {
       if (weight && (left -= weight) < 0) return action;
@@ -33,7 +34,11 @@ class Policy {
   }
 
   weight({moves, kind}, action) {
-    if (action >= 4) return kind === 'switch' ? 1 : 0.15; // stay, so that effects meet
+    if (kind === 'switch') return 1;
+    const given = this.weights[action < 4 ? moves[action] : 'switch'];
+    if (given !== undefined) return given;
+    if (!this.rare) return 1;
+    if (action >= 4) return 0.15; // stay, so that effects meet
     return RARE.has(moves[action]) ? 4 : 1;
   }
 }

@@ -6,11 +6,13 @@
 // JOB = {
 //   seed      16 hex digits: of the battle's draws
 //   teams     [packed, packed], or absent: drawn by `kind` from the seed
-//   kind      of teams, see teams.js
+//   kind      of teams, see teams.js; with `teams` any word, for the record
 //   policy    "random" (default): every legal action alike; "rare": moves whose effects are seldom seen more
 //             often; "asked": at every decision {lines, raw} is written, as below, and a line [action or
 //             null, ...] read
 //   redraw    a number: the draws of the sites `redrawn` (default: the dropped ones) are drawn anew from it
+//   force     {site: [values or null]}: draws of a site are one of these values, null: as drawn
+//   weights   {move id or "switch": weight} for choices by policy; others as the policy has them
 //   choices   [[action or null, ...], ...]: play these instead of the policy's
 //   lines     true: each decision also has `lines`, the protocol that its choices caused, and the record
 //             those before the first ("1" or "2" leads where only that side sees a line)
@@ -53,7 +55,7 @@ function battleOf(sim, job, ask) {
   record.kind = job.kind || 'given';
   record.policy = job.policy || 'random';
   const redraw = job.redraw === undefined ? null : new PRNG(`${job.redraw},1,2,3`);
-  const prng = new Prng(`gen5,${job.seed}`, redraw, job.redrawn);
+  const prng = new Prng(`gen5,${job.seed}`, {redraw, redrawn: job.redrawn, force: job.force});
   let refused = '';
   const battle = new Battle({
     formatid: FORMAT,
@@ -65,7 +67,7 @@ function battleOf(sim, job, ask) {
   battle.setPlayer('p1', {name: 'p1', team: record.teams[0]});
   battle.setPlayer('p2', {name: 'p2', team: record.teams[1]});
   const reader = new Reader(battle);
-  const policy = record.policy === 'asked' ? null : new Policy(job.seed, record.policy);
+  const policy = record.policy === 'asked' ? null : new Policy(job.seed, record.policy, job.weights);
   record.draws = prng.take();
   record.decisions = [];
   record.error = null;

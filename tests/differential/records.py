@@ -23,15 +23,21 @@ from jaxnash.showdown.battle import BattleRecord
 from jaxnash.showdown.codec import observe
 from jaxnash.showdown.simulator import install, node_path
 from jaxnash.types import JaxnashError
+from tests.differential.scenes import scene_job
 
 HERE = Path(__file__).parent
-KINDS = ("random", "mirror", "any", "metronome")
-POLICIES = ("random", "rare")
 # What one battle in the endless sequence of a seed is, by its number modulo the length: (kind of teams,
 # policy).
 MIX = (
     *(("ou", "random"), ("random", "random"), ("mirror", "random"), ("ou", "rare")),
-    *(("random", "rare"), ("any", "random"), ("any", "rare"), ("metronome", "rare")),
+    *(
+        ("random", "rare"),
+        ("any", "random"),
+        ("any", "rare"),
+        ("metronome", "rare"),
+        ("scene", "rare"),
+        ("scene", "rare"),
+    ),
 )
 
 Job = dict[str, Any]
@@ -53,12 +59,14 @@ def jobs(
     """
     for number in range(first, first + battles):
         kind, policy = mix[number % len(mix)]
-        job: Job = {"seed": seed_of(seed, number), "policy": policy, **more}
-        if kind == "ou" and teams:
+        job: Job = {"seed": seed_of(seed, number), "policy": policy}
+        if kind == "scene":
+            job |= scene_job(seed, number)
+        elif kind == "ou" and teams:
             job["teams"] = [teams[derive(seed, "team", number, side) % len(teams)] for side in (0, 1)]
         else:
             job["kind"] = "random" if kind == "ou" else kind
-        yield job
+        yield {**job, **more}
 
 
 @contextmanager

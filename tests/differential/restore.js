@@ -7,7 +7,7 @@
 // With `forget`, a field of STATE by name, that field is left as it is at the start of a battle: how the test
 // fails. ANSWER = {seed, decisions, difference}: null, or "decision 12: .sides[0].on.boosts[1]: 0, 1"
 const jsonLines = require('./lines.js');
-const {load} = require('./draws.js');
+const {load, JudgeError} = require('./draws.js');
 const {play, FORMAT} = require('./record.js');
 const {Reader, STATS, BOOSTS, VOLATILES} = require('./state.js');
 const {firstDifference} = require('./redraw.js');
@@ -27,10 +27,10 @@ function restore({Battle, Prng}, teams, state) {
   const moveOf = id => (id ? dex.getActiveMove(id) : null);
   battle.clearRequest();
   battle.sides.forEach((side, n) => {
-    const {pokemon, active, left, on, faintedThisTurn, lastMove, lastEnemyMove, ...moves} = state.sides[n];
+    const {pokemon, active, left, on, faintedThisTurn, fallenSpeed, ...moves} = state.sides[n];
     all[n].forEach((one, i) => {
-      const {hp, status, sleep, fainted, moves: slots} = pokemon[i];
-      Object.assign(one, {hp, status, fainted, isActive: false, faintQueued: fainted});
+      const {hp, status, sleep, fainted, subFainted, moves: slots} = pokemon[i];
+      Object.assign(one, {hp, status, fainted, subFainted, isActive: false, faintQueued: fainted});
       one.statusState = battle.initEffectState({id: status, target: one});
       if (sleep) {
         const source = sleep.own ? one : all[1 - n][0];
@@ -47,12 +47,12 @@ function restore({Battle, Prng}, teams, state) {
     side.pokemonLeft = left;
     Object.assign(side, {
       lastSelectedMove: moves.lastSelectedMove, lastSelectedMoveSlot: moves.lastSelectedMoveSlot,
-      lastEnemySelectedMove: moves.lastEnemySelectedMove, lastMove: moveOf(lastMove),
-      lastEnemyMove: moveOf(lastEnemyMove), faintedThisTurn: all[n][faintedThisTurn] ?? null,
+      lastEnemySelectedMove: moves.lastEnemySelectedMove, lastMove: moveOf(moves.lastMove),
+      lastEnemyMove: moveOf(moves.lastEnemyMove), faintedThisTurn: all[n][faintedThisTurn] ?? null,
     });
     first.isActive = !!on;
     if (on) act(battle, first, on, all);
-    else if (state.request === 'switch') first.switchFlag = true;
+    else Object.assign(first, {switchFlag: true, modifiedStats: {...first.modifiedStats, spe: fallenSpeed}});
   });
   const {turn, lastDamage, request} = state;
   Object.assign(battle, {turn, lastDamage, midTurn: request === 'switch'});
@@ -75,8 +75,8 @@ function act(battle, one, on, all) {
     return {move: move.name, id, pp, maxpp, target: move.target, disabled: false, used: false, virtual: true};
   });
   on.disabled.forEach((disabled, i) => one.moveSlots[i].disabled = disabled);
-  const {maybeLocked, trapped, transformed, subFainted} = on;
-  Object.assign(one, {maybeLocked, trapped, transformed, subFainted});
+  const {maybeLocked, trapped, transformed} = on;
+  Object.assign(one, {maybeLocked, trapped, transformed});
   one.lastMove = on.lastMove ? dex.getActiveMove(on.lastMove) : null;
   for (const [id, held] of Object.entries(on.volatiles)) {
     const fields = VOLATILES[id].filter(field => held[field] !== null).map(field => {
@@ -100,9 +100,14 @@ function answer(sim, job) {
     const {battle, reader, prng} = restore(sim, teams, known);
     difference = firstDifference(known, reader.state());
     prng.tape = draws.slice();
-    choices.forEach((action, n) => {
-      if (action !== null) battle.choose(`p${n + 1}`, reader.choice(n, requests[n], action));
-    });
+    try {
+      choices.forEach((action, n) => {
+        if (action !== null) battle.choose(`p${n + 1}`, reader.choice(n, requests[n], action));
+      });
+    } catch (error) {
+      if (!(error instanceof JudgeError)) throw error;
+      difference ||= error.message;
+    }
     if (prng.tape.length) difference ||= `${prng.tape.length} draws are left over`;
     difference ||= firstDifference(next ? next.state : record.state, reader.state());
     if (next) difference ||= firstDifference(next.requests, [0, 1].map(n => reader.request(n)));

@@ -23,6 +23,8 @@
 //   lastEnemyMove           side.lastEnemyMove: move id or "" (what Counter reads)
 //   faintedThisTurn         index or null; cleared at the end of a turn (a replacement takes no burn or
 //                           poison)
+//   fallenSpeed             speed of a fainted active, which orders two replacements: after its paralysis, and as
+//                           its species has it, without boosts or Transform; null while it stands
 //   on                      ACTIVE, or null while the active has fainted
 // }
 // POKEMON = {
@@ -34,6 +36,7 @@
 //              own: put to sleep by its own side (Rest), which Sleep Clause does not count
 //   moves      [[id, pp], ...] baseMoveSlots, in the team's order
 //   fainted    boolean
+//   subFainted its substitute broke, and no move has been aimed at it since; kept on the bench; false once fainted
 // }
 // ACTIVE = {
 //   species    id as it is now (Transform)
@@ -46,7 +49,6 @@
 //   maybeLocked, trapped   as the request was made (false in a "switch" request)
 //   transformed boolean
 //   lastMove   pokemon.lastMove: id or "" (what Mirror Move copies)
-//   subFainted its substitute broke since it last acted: boolean
 //   volatiles  {id: {field: value}}, fields by VOLATILES; a partner is [side, index]
 // }
 //
@@ -162,6 +164,7 @@ class Reader {
       lastMove: side.lastMove ? side.lastMove.id : '',
       lastEnemyMove: side.lastEnemyMove ? side.lastEnemyMove.id : '',
       faintedThisTurn: side.faintedThisTurn ? this.index(side.faintedThisTurn) : null,
+      fallenSpeed: active.fainted ? active.modifiedStats.spe : null,
       on: active.fainted ? null : this.active(active),
     };
   }
@@ -177,7 +180,7 @@ class Reader {
         own: !!statusState.source && statusState.source.isAlly(one),
       },
       moves: one.baseMoveSlots.map(slot => [slot.id, slot.pp]),
-      fainted: one.fainted,
+      fainted: one.fainted, subFainted: !one.fainted && !!one.subFainted,
     };
   }
 
@@ -199,7 +202,6 @@ class Reader {
       disabled: one.moveSlots.map(slot => chooses && !!slot.disabled),
       maybeLocked: chooses && !!one.maybeLocked, trapped: chooses && !!one.trapped,
       transformed: one.transformed, lastMove: one.lastMove ? one.lastMove.id : '',
-      subFainted: !!one.subFainted,
       volatiles,
     };
   }
