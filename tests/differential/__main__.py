@@ -22,7 +22,7 @@ from jaxnash.showdown.teams import load_teams
 from jaxnash.types import JaxnashError
 from tests.differential import coverage, records
 
-CHUNK = 64  # battles that the engine replays at a time
+CHUNK = 256  # battles that the engine replays at a time
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,9 @@ def chunks(of: Iterable[records.Record]) -> Iterator[list[records.Record]]:
 def run(knobs: Knobs) -> int:
     """Plays, compares, prints what differs and the counts. Returns the number of divergences."""
     try:
-        from tests.differential.replay import divergences
-    except ImportError:
-        divergences = None
+        from tests.differential.replay import replay
+    except ImportError:  # no engine yet
+        replay = None
     began = time.perf_counter()
     played = decisions = differ = 0
     draws: Counter[str] = Counter()
@@ -94,9 +94,11 @@ def run(knobs: Knobs) -> int:
             draws.update(site for one in (record, *record["decisions"]) for site, *_ in one["draws"])
             if knobs.coverage:
                 reached += coverage.count(record)
-        for words in divergences(chunk) if divergences else ():
-            differ += 1
-            print(words, flush=True)
+        for number, (record, (at, kind, words)) in enumerate(zip(chunk, replay(chunk) if replay else ())):
+            if kind:
+                differ += 1
+                battle = f"battle {knobs.first + played + number} ({record['kind']}, {record['policy']})"
+                print(f"{battle}, decision {at}: {kind}: {'; '.join(words[:4])}", flush=True)
         played += len(chunk)
         decisions += sum(len(record["decisions"]) for record in chunk)
     if knobs.coverage:
@@ -107,7 +109,7 @@ def run(knobs: Knobs) -> int:
     for words, count in thrown.items():
         print(f"the simulator itself threw in {count} battles (compared up to there): {words}")
     print(f"{played / (time.perf_counter() - began):.1f} battles/s")
-    if divergences is None:
+    if replay is None:
         print("there is no engine to compare with: tests/differential/replay.py is missing")
         print(f"{played} battles, {decisions} decisions, nothing compared")
     else:
