@@ -24,12 +24,12 @@ def check(answers: list[dict[str, Any]], changed: int) -> None:
 
 
 def test_the_dropped_draws_decide_nothing():
-    mirrors = tuple(mix for mix in records.MIX if mix[0] in ("mirror", "any"))
-    check(redraw(200, seed=1, turns=25, mix=mirrors), changed=1000)
+    mixed = tuple(mix for mix in records.MIX if mix[0] in ("mirror", "any", "scene"))
+    check(redraw(200, seed=1, turns=12, mix=mixed), changed=700)
 
 
 def test_other_ties_decide_something():
-    answers = redraw(6, seed=1, turns=25, mix=(("mirror", "random"),), redrawn=["order"])
+    answers = redraw(4, seed=1, turns=12, mix=(("mirror", "random"),), redrawn=["order"])
     assert any(one["difference"] for one in answers)
 
 

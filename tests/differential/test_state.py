@@ -17,11 +17,11 @@ def restore(battles: int, *, seed: int, **more: Any) -> list[str]:
 
 
 def test_the_state_suffices_to_go_on():
-    assert not restore(16, seed=1, turns=25)
+    assert not restore(12, seed=1, turns=20)
 
 
 def test_a_state_that_forgets_something_does_not():
-    assert restore(8, seed=1, turns=25, mix=(("any", "rare"),), forget="lastDamage")
+    assert restore(4, seed=1, turns=25, mix=(("any", "rare"),), forget="lastDamage")
 
 
 @pytest.mark.slow
