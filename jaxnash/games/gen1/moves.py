@@ -1,0 +1,481 @@
+"""One Pokemon's move: a single body for all moves, whose rows of numbers say which parts of it apply.
+
+Under vmap every branch is paid for by every battle, so there are none: masks select. The order of draws is the
+simulator's.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from jaxnash.games.gen1 import data
+from jaxnash.games.gen1.damage import before_roll, confusion_damage, critical_rate, has_type, immune
+from jaxnash.games.gen1.data import CANNOTMOVE, KIND, METRONOME, MIRRORMOVE, NOMOVE, STRUGGLE
+from jaxnash.games.gen1.source import SITE
+from jaxnash.games.gen1.state import SLOTS, Active, Side, pick, put, put_at
+from jaxnash.games.gen1.status import after_move, before_move, boosted, enraged, redropped
+from jaxnash.types import Array
+
+CALLS = 4  # moves that Metronome and Mirror Move may call one through another
+PLACES = 16  # places in `act` that draw
+
+
+class Hit(NamedTuple):
+    """What an attack did to its target."""
+
+    landed: Array  # bool: it did not fail
+    direct: Array  # bool: it struck the Pokemon itself, not a substitute
+    stood: Array  # bool: it struck a substitute, which stood
+    rages: Array  # i32: how often a raging target's attack goes up
+    last: Array  # bool: the last of several blows struck
+
+
+def act(
+    draw: Any, s: Any, *, me: Side, foe: Side, last_damage: Array, place: Array
+) -> tuple[Any, Side, Side, Array]:
+    """`me` makes the move in `me.todo`, if any. Returns the source's state, `me`, `foe`, battle.lastDamage.
+
+    Whoever has no hp left after it has fainted; its fields on the field mean nothing then.
+    """
+    acts = me.todo != 0
+    runs = acts & (me.todo != CANNOTMOVE)
+    own = data.move_row(me.todo).own > 0
+    me = me._replace(active=put(me.active, runs & own, sub_broke=False))
+    foe = foe._replace(active=put(foe.active, runs & ~own, sub_broke=False))
+    s, me, before = before_move(
+        draw, s, me=me, foe=foe, last_damage=last_damage, place=place, runs=runs, own=own
+    )
+    go = before.goes
+    me = _spend(me, go)
+    s, me, id, last_damage = _called(draw, s, me, foe, go, last_damage, place + 2)
+    move = data.move_row(id)
+    me, starts = _charge(me, move, go)
+    runs = go & ~starts
+    trap = move.kind == KIND["trap"]
+    foe = foe._replace(active=put(foe.active, runs & trap, recharge=False))
+    last_damage = jnp.where(runs & (move.keeps == 0), 0, last_damage)
+
+    s, me = _thrash(draw, s, me, move, runs, place + 6)
+    at_foe = move.own == 0
+    explodes = runs & (move.kind == KIND["explode"])
+    away = foe.active.hidden & (move.kind != KIND["swift"]) & (move.kind != KIND["transform"])
+    unable = away | immune(foe.active, move)
+    faints = explodes & unable
+    unable |= (move.kind == KIND["leechseed"]) & has_type(foe.active, data.GRASS)
+    dreams = (foe.status == data.SLP) & (foe.active.sub == 0)
+    unable |= (move.kind == KIND["dreameater"]) & ~dreams
+    unable |= (move.kind == KIND["ohko"]) & (foe.active.now[3] > me.active.now[3])
+    tries = runs & ~(at_foe & unable)
+    s, me, missed = _aim(draw, s, me, foe, move, tries, place + 7)
+    last_damage = jnp.where(missed, 0, last_damage)
+    hit = tries & ~missed & (id != METRONOME) & (id != MIRRORMOVE)
+
+    s, me, foe, last_damage, blow = _strike(
+        draw, s, me=me, foe=foe, move=move, hit=hit, unleashed=before.unleashes, last=last_damage, place=place
+    )
+    hit &= ~(at_foe & (move.category != data.STATUS)) | blow.landed
+    s, me, foe = _effects(
+        draw, s, me=me, foe=foe, move=move, hit=hit, blow=blow, last=last_damage, place=place + 12
+    )
+    faints |= explodes & ~foe.active.sub_broke
+    me = put(me, faints, hp=0)
+    hit_thawing = hit & (move.secondary > 0) & (move.status == data.BRN)
+    foe = put(foe, hit_thawing & (foe.status == data.FRZ) & (foe.hp > 0), status=0)
+    builds = runs & (foe.hp > 0) & (explodes | (move.kind == KIND["disable"]))
+    rages = jnp.where(builds, 1, blow.rages)
+    foe = foe._replace(active=enraged(foe.active, rages, 5))
+    s, me, foe = _secondary(draw, s, me=me, foe=foe, move=move, hit=hit, blow=blow, place=place + 14)
+
+    crashes = runs & (move.kind == KIND["crash"]) & ~hit
+    me = me._replace(active=put(me.active, tries & ~hit, lock_turns=0))
+    hurt = jnp.where(before.hurts_itself, confusion_damage(me), 1)
+    me, foe, last_damage = _hurt_itself(me, foe, hurt, before.hurts_itself | crashes, last_damage)
+    me, foe = _end(me, foe, go)
+    stands = jnp.where(at_foe, foe.hp > 0, me.hp > 0)
+    me, foe = after_move(me, foe, (acts & ~go) | (go & stands))
+    return s, me._replace(todo=jnp.zeros_like(me.todo)), foe, last_damage
+
+
+def _shown(id: Array) -> Array:
+    """What a move is remembered as."""
+    return jnp.where(id == NOMOVE, data.FISSURE, id)
+
+
+def _two_turns(kind: Array) -> Array:
+    return (kind == KIND["charge"]) | (kind == KIND["hide"])
+
+
+def _set_pp(me: Side, mask: Array, by: int) -> Side:
+    """PP of the slot last selected, in six bits; the Pokemon's own slot follows unless it is transformed."""
+    a = me.active
+    mask &= pick(a.moves, a.slot) != 0
+    left = (pick(a.pp, a.slot) + by) & 63
+    return me._replace(
+        active=a._replace(pp=put_at(a.pp, a.slot, mask, left)),
+        base_pp=put_at(me.base_pp, a.slot, mask & ~a.transformed, left),
+    )
+
+
+def _spend(me: Side, go: Array) -> Side:
+    a = me.active
+    locked = (a.thrash_move > 0) | (a.charging > 0) | (a.rage > 0) | (a.lock_turns > 0)
+    first = ~locked & ~_two_turns(data.move_row(me.todo).kind)
+    return _set_pp(me, go & (me.todo != STRUGGLE) & (first | (a.charging > 0)), -1)
+
+
+def _called(
+    draw: Any, s: Any, me: Side, foe: Side, go: Array, last: Array, place: Array
+) -> tuple[Any, Side, Array, Array]:
+    """The move that is made in the end: what Metronome and Mirror Move call."""
+    id, a = me.todo, me.active
+    charging, foe_last = a.charging > 0, foe.active.last_move
+
+    def remember(a: Active, id: Array, mask: Array) -> tuple[Active, Array]:
+        two = _two_turns(data.move_row(id).kind)
+        a = put(a, mask, side_last=_shown(id), enemy_last=_shown(id))
+        return put(a, mask & (~two | charging), last_move=_shown(id)), two
+
+    a, _ = remember(a, id, go)
+    for i in range(CALLS):
+        random = go & (id == METRONOME)
+        mirror = go & (id == MIRRORMOVE) & (foe_last != 0) & (foe_last != MIRRORMOVE)
+        s, number = draw(s, place + i, SITE["metronome"], 0, len(data.CALLABLE), random)
+        calls = random | mirror
+        id = jnp.where(random, jnp.asarray(data.CALLABLE)[number], jnp.where(mirror, foe_last, id))
+        last = jnp.where(calls, 0, last)
+        a = put(a, calls, selected=id, seen=id)
+        a, two = remember(a, id, calls)
+        me = _set_pp(me._replace(active=a), calls & two, 1)
+        back = calls & a.transformed & (a.slot < me.base_count)
+        more = (pick(me.base_pp, a.slot) + 1) & 63
+        me = me._replace(base_pp=put_at(me.base_pp, a.slot, back, more))
+        a = me.active
+    return s, me, id, last
+
+
+def _charge(me: Side, move: data.Move, go: Array) -> tuple[Side, Array]:
+    """The two turns of Dig, Fly, Solar Beam, ...: bool[], this is the first."""
+    a = me.active
+    two = go & _two_turns(move.kind)
+    ends = two & (a.charging > 0)
+    starts = two & (a.charging == 0)
+    a = put(a, ends, charging=0, hidden=False)
+    a = put(a, starts, charging=move.id)
+    a = put(a, starts & (move.kind == KIND["hide"]), hidden=True)
+    return me._replace(active=a), starts
+
+
+def _thrash(draw: Any, s: Any, me: Side, move: data.Move, runs: Array, place: Array) -> tuple[Any, Side]:
+    a = me.active
+    thrashes = runs & (move.kind == KIND["thrash"])
+    new = thrashes & (a.thrash_move == 0)
+    left = a.thrash_turns - 1
+    tires = thrashes & ~new & (left == 0)
+    site = jnp.where(new, SITE["thrash_turns"], SITE["confusion_turns"])
+    s, number = draw(s, place, site, 2, jnp.where(new, 4, 6), new | tires)
+    a = put(a, thrashes & ~new, thrash_turns=left)
+    a = put(a, tires, confusion=number)
+    a = put(a, new, thrash_move=move.id, thrash_turns=number, thrash_accuracy=255)
+    return s, me._replace(active=a)
+
+
+def _aim(
+    draw: Any, s: Any, me: Side, foe: Side, move: data.Move, tries: Array, place: Array
+) -> tuple[Any, Side, Array]:
+    """Whether it misses. Thrash and Rage keep the accuracy they had, so stages compound."""
+    a, t = me.active, foe.active
+    thrashes, rages = a.thrash_move > 0, a.rage > 0
+    accuracy = jnp.where(thrashes, a.thrash_accuracy, move.accuracy)
+    accuracy = jnp.where(rages, a.rage, accuracy)
+    stages = jnp.asarray(data.STAGES)
+    accuracy = accuracy * stages[a.boosts[4] + 6] // 100
+    accuracy = jnp.clip(accuracy * stages[6 - t.boosts[5]] // 100, 1, 255)
+    puts_to_sleep = (move.status == data.SLP) & (move.secondary == 0)
+    aims = tries & (move.accuracy > 0) & ~(puts_to_sleep & t.recharge)
+    a = put(a, aims & thrashes, thrash_accuracy=accuracy)
+    a = put(a, aims & rages, rage=accuracy)
+    sure = (t.trapped_turns > 0) & (t.trapped_by == a.index)
+    aims &= ~sure
+    s, number = draw(s, place, SITE["accuracy"], 0, 256, aims)
+    return s, me._replace(active=a), aims & (number >= accuracy)
+
+
+def _strike(
+    draw: Any,
+    s: Any,
+    *,
+    me: Side,
+    foe: Side,
+    move: data.Move,
+    hit: Array,
+    unleashed: Array,
+    last: Array,
+    place: Array,
+) -> tuple[Any, Side, Side, Array, Hit]:
+    """Damage to the foe or to its substitute, with recoil and drained hp."""
+    a, t, kind = me.active, foe.active, move.kind
+    attacks = hit & (move.own == 0) & (move.category != data.STATUS)
+    many = attacks & (kind == KIND["often"])
+    s, number = draw(s, place + 8, SITE["multi_hit"], 0, 8, many)
+    blows = jnp.where(many, jnp.asarray(data.HITS)[number], jnp.where(kind == KIND["twice"], 2, 1))
+
+    special = jnp.zeros_like(hit)
+    for name in ("level", "fixed", "superfang", "psywave", "counter", "ohko"):
+        special |= kind == KIND[name]
+    trap = kind == KIND["trap"]
+    ghost = trap & (move.type == data.NORMAL) & has_type(t, data.GHOST)
+    held = (a.lock_turns > 0) & (a.lock_target == t.index)
+    rolls = attacks & ~special & ~ghost & ~held
+    rate = critical_rate(me, move)
+    s, number = draw(s, place + 9, SITE["crit"], 0, 256, rolls & (rate > 0))
+    raw = before_roll(me, foe, move, (rate > 0) & (number < rate))
+    s, number = draw(s, place + 10, SITE["roll"], 217, 256, rolls & (raw > 1))
+    raw = jnp.where(raw > 1, raw * number // 255, raw)
+    raw = jnp.where(held, a.lock_damage, raw)
+    raw = jnp.where(ghost, 0, raw)
+    wave = attacks & (kind == KIND["psywave"])
+    wave_ok = ((me.level + (me.level >> 1)) & 255) >= 2
+    most = me.level + (me.level >> 1)
+    s, number = draw(s, place + 11, SITE["psywave"], 1, jnp.maximum(most, 2), wave & wave_ok)
+    answered = data.move_row(t.enemy_last)
+    normal = (answered.type == data.NORMAL) | (answered.type == data.FIGHTING)
+    counters = normal & (answered.power > 0) & (t.seen != data.COUNTER) & (last > 0)
+    fixed = (
+        ("level", me.level),
+        ("fixed", move.power),
+        ("superfang", jnp.maximum(foe.hp >> 1, 1)),
+        ("psywave", number),
+        ("counter", 2 * last),
+        ("ohko", 65535),
+    )
+    for name, value in fixed:
+        raw = jnp.where(kind == KIND[name], value, raw)
+    raw = jnp.where(unleashed > 0, unleashed, raw)
+    fails = ((kind == KIND["psywave"]) & ~wave_ok) | ((kind == KIND["counter"]) & ~counters)
+    landed = (attacks & ~fails) | (unleashed > 0)
+    blows = jnp.where(t.sub_broke | (unleashed > 0), 1, blows)
+
+    # a substitute takes the same damage from every blow until it breaks
+    behind = landed & (t.sub > 0)
+    left = t.sub - raw * blows
+    broke = behind & (left <= 0)
+    stood = behind & ~broke
+    # the Pokemon takes the damage of the first blow from every other, while it has hp
+    direct = landed & ~behind
+    first = jnp.minimum(raw, foe.hp)
+    hp, dealt, struck = foe.hp - first, first, 1
+    for i in range(1, 5):
+        more = (blows > i) & (hp > 0)
+        dealt = jnp.where(more, jnp.minimum(first, hp), dealt)
+        hp = jnp.where(more, hp - jnp.minimum(first, hp), hp)
+        struck = struck + more
+    last = jnp.where(behind, raw, jnp.where(direct, dealt, last))
+    t = put(t, behind, sub=jnp.where(broke, 0, left))
+    t = put(t, broke, sub_broke=True)
+    foe = put(foe, direct, hp=hp)
+
+    given = jnp.where(stood, raw, jnp.where(direct, first, 0))
+    plain = unleashed == 0
+    drains = plain & (move.drain > 0) & (stood | (direct & (first > 0)))
+    drained = jnp.maximum(given >> 1, 1)
+    last = jnp.where(drains, drained, last)
+    mine = jnp.where(drains, jnp.minimum(me.hp + drained, me.maxhp), me.hp)
+    recoils = plain & (move.recoil > 0) & (given > 0)
+    mine = jnp.where(recoils, jnp.maximum(mine - jnp.maximum(given >> move.recoil, 1), 0), mine)
+    whole = (kind != KIND["twice"]) | (struck == 2)
+    rages = jnp.where(direct & ~(kind == KIND["explode"]), struck - (hp <= 0), 0)
+    result = Hit(landed=landed, direct=direct, stood=stood, rages=rages, last=whole)
+    return s, me._replace(hp=mine), foe._replace(active=t), last, result
+
+
+def _effects(
+    draw: Any, s: Any, *, me: Side, foe: Side, move: data.Move, hit: Array, blow: Hit, last: Array, place: Array
+) -> tuple[Any, Side, Side]:
+    """What a move does besides damage, but for its secondary effect and what it puts on the foe's status."""
+    a, t, kind = me.active, foe.active, move.kind
+    # its one draw
+    usable = [(m != 0) & (pp > 0) for m, pp in zip(t.moves, t.pp, strict=True)]
+    known = [(m != 0).astype(jnp.int32) for m in t.moves]
+    disables = hit & (kind == KIND["disable"]) & (t.disable_turns == 0) & (sum(usable) > 0)
+    mimics = hit & (kind == KIND["mimic"])
+    bides = hit & (kind == KIND["bide"]) & (a.bide_turns == 0)
+    traps = hit & (kind == KIND["trap"]) & blow.landed
+    locks = traps & (a.lock_turns == 0)
+    missing = me.maxhp - me.hp
+    odd = ((missing == 255) | (missing == 511)) & (me.hp % 256 != 0)
+    heals = hit & (missing > 0) & ~odd
+    rests = heals & (kind == KIND["rest"])
+    choices = (
+        ("disable_move", 0, sum(u.astype(jnp.int32) for u in usable), disables),
+        ("mimic", 0, sum(known), mimics),
+        ("bide_turns", 2, 4, bides),
+        ("trap_turns", 0, 8, locks),
+        ("sleep_turns", 1, 8, rests),
+    )
+    site, lo, hi, any_ = jnp.int32(0), jnp.int32(0), jnp.int32(1), jnp.zeros_like(hit)
+    for name, low, high, mask in choices:
+        site, lo, hi = jnp.where(mask, SITE[name], site), jnp.where(mask, low, lo), jnp.where(mask, high, hi)
+        any_ |= mask
+    s, number = draw(s, place, site, lo, hi, any_)
+    s, turns = draw(s, place + 1, SITE["disable_turns"], 1, 9, disables)
+
+    slot, seen = jnp.int32(0), jnp.int32(-1)
+    for i in range(SLOTS):
+        seen = seen + usable[i]
+        slot = jnp.where(usable[i] & (seen == number), i, slot)
+    t = put(t, disables, disable_turns=turns, disable_slot=slot, disable_move=pick(t.moves, slot))
+    learns = mimics & (pick(a.moves, a.slot) != 0)
+    a = a._replace(
+        moves=put_at(a.moves, a.slot, learns, pick(t.moves, number)),
+        virtual=put_at(a.virtual, a.slot, learns, jnp.bool_(True)),
+    )
+    a = put(a, bides, bide_turns=number, bide_damage=0)
+    me = put(me, rests, status=data.SLP, sleep=2, sleep_start=2, sleep_own=True, hp=me.maxhp)
+    recovers = heals & (kind == KIND["recover"])
+    me = put(me, recovers, hp=jnp.minimum(me.hp + (me.maxhp >> 1), me.maxhp))
+
+    # partial trapping: by the attack itself, then by the lock
+    t = _trapped(t, a.index, traps & blow.direct & (foe.hp > 0))
+    holds = locks & (foe.hp > 0)
+    length = jnp.asarray(data.HITS)[jnp.where(locks, number, 0)]
+    a = put(
+        a,
+        holds,
+        lock_turns=length,
+        lock_total=length,
+        lock_move=move.id,
+        lock_damage=last,
+        lock_target=t.index,
+    )
+    t = _trapped(t, a.index, holds)
+    whole = hit & (blow.direct | blow.stood)
+    a = put(a, whole & (kind == KIND["recharge"]), recharge=True)
+    a = put(a, whole & (kind == KIND["rage"]) & (a.rage == 0), rage=255)
+
+    for name in ("mist", "focusenergy", "lightscreen", "reflect"):
+        a = put(a, hit & (kind == KIND[name]), **{name: True})
+    t = put(t, hit & (kind == KIND["leechseed"]), leechseed=True)
+    quarter = me.maxhp >> 2
+    hides = hit & (kind == KIND["substitute"]) & (a.sub == 0) & (4 * me.hp >= me.maxhp)
+    a = put(a, hides, sub=quarter + 1, trapped_turns=0)
+    me = put(me, hides & (me.maxhp > 3), hp=me.hp - quarter)
+    a = put(a, hit & (kind == KIND["conversion"]), types=t.types)
+    a = put(
+        a,
+        hit & (kind == KIND["transform"]),
+        transformed=True,
+        **{name: getattr(t, name) for name in ("species", "types", "stored", "now", "boosts", "moves")},
+        pp=tuple(jnp.where(m != 0, 5, 0) for m in t.moves),
+        virtual=tuple(m != 0 for m in t.moves),
+    )
+    return s, *_haze(me._replace(active=a), foe._replace(active=t), hit & (kind == KIND["haze"]))
+
+
+def _trapped(active: Active, by: Array, mask: Array) -> Active:
+    """Partially trapped; if it was already, two turns again from whom it was."""
+    new = mask & (active.trapped_turns == 0)
+    active = put(active, new, trapped_by=by, trapped_maybe=False)
+    return put(active, mask, trapped_turns=2)
+
+
+def _haze(me: Side, foe: Side, mask: Array) -> tuple[Side, Side]:
+    stuck = mask & ((foe.status == data.FRZ) | (foe.status == data.SLP))
+    t = put(foe.active, stuck, selected=CANNOTMOVE, seen=CANNOTMOVE)
+    foe = put(foe._replace(active=t), stuck & (foe.todo != 0), todo=CANNOTMOVE)
+    foe = put(foe, mask, status=0)
+    me = put(me, mask & (me.status == data.TOX), status=data.PSN)
+    return me._replace(active=_cleared(me.active, mask)), foe._replace(active=_cleared(foe.active, mask))
+
+
+def _cleared(active: Active, mask: Array) -> Active:
+    """Stages and what else Haze takes away."""
+    return put(
+        active,
+        mask,
+        boosts=(0,) * 6,
+        now=active.stored,
+        disable_turns=0,
+        confusion=0,
+        toxic=0,
+        **{name: False for name in ("mist", "focusenergy", "leechseed", "lightscreen", "reflect")},
+    )
+
+
+def _secondary(
+    draw: Any, s: Any, *, me: Side, foe: Side, move: data.Move, hit: Array, blow: Hit, place: Array
+) -> tuple[Any, Side, Side]:
+    """Status, confusion, stages and flinching, whether the move is for that or it is its secondary effect."""
+    t = foe.active
+    status, second = move.status, move.secondary > 0
+    shielded = has_type(t, move.type) & ((status == data.PAR) | (status == data.BRN) | (status == data.FRZ))
+    extra = hit & second & blow.direct & blow.last & (foe.hp > 0) & ~shielded
+    through = hit & second & blow.stood & (move.confusion > 0)
+    site = jnp.where(through, SITE["substitute_confusion"], SITE["secondary"])
+    s, number = draw(s, place, site, 0, 256, extra | through)
+    happens = number < move.secondary
+    extra, through = extra & happens, through & happens
+    blocked = (t.sub > 0) & ((status == data.PSN) | (status == data.TOX) | (move.stat > 0) | (move.confusion > 0))
+    main = hit & ~second & (move.category == data.STATUS) & (move.own == 0) & ~blocked
+    falls = main | extra
+
+    poison = (status == data.PSN) | (status == data.TOX)
+    over = (status == data.SLP) & t.recharge & (foe.status != data.SLP)
+    gets = falls & (status > 0) & (foe.hp > 0) & ((foe.status == 0) | over)
+    gets &= ~(poison & has_type(t, data.POISON))
+    gets &= ~((status == data.SLP) & foe.sleeper) & ~((status == data.FRZ) & foe.frozen)
+    dizzy = (falls | through) & (move.confusion > 0) & (t.confusion == 0) & (foe.hp > 0)
+    sleeps = gets & (status == data.SLP)
+    site = jnp.where(sleeps, SITE["sleep_turns"], SITE["confusion_turns"])
+    lo, hi = jnp.where(sleeps, 1, 2), jnp.where(sleeps, 8, 6)
+    s, number = draw(s, place + 1, site, lo, hi, sleeps | dizzy)
+    t = put(t, sleeps, recharge=False)
+    t = put(t, dizzy, confusion=number)
+    t = put(t, gets & (status == data.TOX), toxic=1)
+    foe = put(foe._replace(active=t), gets, status=status)
+    foe = put(foe, sleeps, sleep=number, sleep_start=number, sleep_own=False)
+    drops = gets & ((status == data.PAR) | (status == data.BRN))
+    foe = redropped(foe, drops)
+    t = put(foe.active, extra & (move.flinch > 0) & ~foe.active.flinch, flinch=True, recharge=False)
+
+    stat = move.stat - 1
+    changes = falls & (move.stat > 0) & ~(main & t.mist)
+    t, lowered = boosted(t, stat, move.change, changes)
+    own = hit & (move.own > 0) & (move.stat > 0)
+    a, raised = boosted(me.active, stat, move.change, own)
+    foe = redropped(foe._replace(active=t), lowered | raised)
+    return s, me._replace(active=a), foe
+
+
+def _hurt_itself(
+    me: Side, foe: Side, damage: Array, mask: Array, last: Array
+) -> tuple[Side, Side, Array]:
+    """In confusion, or after a Jump Kick that missed. With a substitute, the *foe's* substitute is hit."""
+    last = jnp.where(mask, damage, last)
+    astray = mask & (me.active.sub > 0) & (foe.active.sub > 0)
+    left = foe.active.sub - damage
+    t = put(foe.active, astray, sub=jnp.maximum(left, 0))
+    t = put(t, astray & (left <= 0), sub_broke=True)
+    me = put(me, mask & (me.active.sub == 0), hp=jnp.maximum(me.hp - damage, 0))
+    return me, foe._replace(active=t), last
+
+
+def _end(me: Side, foe: Side, go: Array) -> tuple[Side, Side]:
+    """The event AfterMove: what a lock, a recharge, a Thrash become."""
+    a, t = me.active, foe.active
+    fell = foe.hp <= 0
+    locked = go & (a.lock_turns > 0)
+    a = put(a, locked & fell, lock_turns=0)
+    a = put(a, go & a.recharge & fell, recharge=False)
+    over = locked & ~fell & (a.lock_turns == 1)
+    fakes = over & (a.lock_total != 5)
+    a = put(a, fakes & (a.fake_turns == 0), fake_turns=2)
+    t = put(t, fakes & (t.fake_turns == 0), fake_turns=2)
+    a = put(a, fakes, fake_partner=t.index)
+    t = put(t, fakes, fake_partner=a.index)
+    goes_on = locked & ~fell & (a.lock_turns != 1)
+    t = _trapped(t, a.index, goes_on)
+    t = put(t, goes_on & (a.lock_total > a.lock_turns), trapped_maybe=True)
+    a = put(a, go & (a.thrash_move > 0) & (a.thrash_turns <= 0), thrash_move=0)
+    return me._replace(active=a), foe._replace(active=t)
