@@ -71,7 +71,7 @@ def _pokemon(team: Any, i: int) -> dict[str, Any]:
 
 
 def _active(battle: State, n: int, request: Request, kind: str) -> dict[str, Any]:
-    a = battle.actives[n]
+    team, a = battle.teams[n], battle.actives[n]
     chooses = kind == "move"
     count = sum(int(m) > 0 for m in a.moves)
     return {
@@ -88,7 +88,7 @@ def _active(battle: State, n: int, request: Request, kind: str) -> dict[str, Any
         "trapped": chooses and bool(request.hard),
         "transformed": bool(a.transformed),
         "lastMove": MOVES[int(a.last_move)],
-        "subFainted": bool(a.sub_broke),
+        "subFainted": bool(team.sub_broke[int(a.index)]),
         "volatiles": _volatiles(a, n),
     }
 

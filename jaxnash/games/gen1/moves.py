@@ -42,8 +42,8 @@ def act(
     acts = me.todo != 0
     runs = acts & (me.todo != CANNOTMOVE)
     own = data.move_row(me.todo).own > 0
-    me = me._replace(active=put(me.active, runs & own, sub_broke=False))
-    foe = foe._replace(active=put(foe.active, runs & ~own, sub_broke=False))
+    me = put(me, runs & own, sub_broke=False)
+    foe = put(foe, runs & ~own, sub_broke=False)
     s, me, before = before_move(
         draw, s, me=me, foe=foe, last_damage=last_damage, place=place, runs=runs, own=own
     )
@@ -79,7 +79,7 @@ def act(
     s, me, foe = _effects(
         draw, s, me=me, foe=foe, move=move, hit=hit, blow=blow, last=last_damage, place=place + 12
     )
-    faints |= explodes & ~foe.active.sub_broke
+    faints |= explodes & ~foe.sub_broke
     me = put(me, faints, hp=0)
     hit_thawing = hit & (move.secondary > 0) & (move.status == data.BRN)
     foe = put(foe, hit_thawing & (foe.status == data.FRZ) & (foe.hp > 0), status=0)
@@ -255,7 +255,7 @@ def _strike(
     raw = jnp.where(unleashed > 0, unleashed, raw)
     fails = ((kind == KIND["psywave"]) & ~wave_ok) | ((kind == KIND["counter"]) & ~counters)
     landed = (attacks & ~fails) | (unleashed > 0)
-    blows = jnp.where(t.sub_broke | (unleashed > 0), 1, blows)
+    blows = jnp.where(foe.sub_broke | (unleashed > 0), 1, blows)
 
     # a substitute takes the same damage from every blow until it breaks
     behind = landed & (t.sub > 0)
@@ -273,8 +273,7 @@ def _strike(
         struck = struck + more
     last = jnp.where(behind, raw, jnp.where(direct, dealt, last))
     t = put(t, behind, sub=jnp.where(broke, 0, left))
-    t = put(t, broke, sub_broke=True)
-    foe = put(foe, direct, hp=hp)
+    foe = put(put(foe, broke, sub_broke=True), direct, hp=hp)
 
     given = jnp.where(stood, raw, jnp.where(direct, first, 0))
     plain = unleashed == 0
@@ -456,7 +455,7 @@ def _hurt_itself(
     astray = mask & (me.active.sub > 0) & (foe.active.sub > 0)
     left = foe.active.sub - damage
     t = put(foe.active, astray, sub=jnp.maximum(left, 0))
-    t = put(t, astray & (left <= 0), sub_broke=True)
+    foe = put(foe, astray & (left <= 0), sub_broke=True)
     me = put(me, mask & (me.active.sub == 0), hp=jnp.maximum(me.hp - damage, 0))
     return me, foe._replace(active=t), last
 

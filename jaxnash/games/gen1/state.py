@@ -40,6 +40,7 @@ class Team(NamedTuple):
     sleep: Array  # i8[6], turns left
     sleep_start: Array  # i8[6], turns at first
     sleep_own: Array  # bool[6]: put to sleep by its own side
+    sub_broke: Array  # bool[6]: its substitute broke since it was last the target of a move
     pp: Array  # i8[6, 4]
 
 
@@ -57,7 +58,6 @@ class Active(NamedTuple):
     virtual: Four  # bool: a slot of Mimic or Transform
     transformed: Array  # bool
     last_move: Array  # u8, what Mirror Move copies
-    sub_broke: Array  # bool
     bide_turns: Array  # i8
     bide_damage: Array  # i32
     confusion: Array  # i8, turns left
@@ -104,7 +104,7 @@ _BYTES = (
 )
 _SHORTS = ("stored", "now", "sub", "lock_damage")
 _FLAGS = (
-    *("virtual", "transformed", "sub_broke", "flinch", "focusenergy", "hidden", "leechseed", "lightscreen"),
+    *("virtual", "transformed", "flinch", "focusenergy", "hidden", "leechseed", "lightscreen"),
     *("mist", "reflect", "recharge", "trapped_maybe"),
 )
 
@@ -144,6 +144,7 @@ class Side(NamedTuple):
     sleep: Array
     sleep_start: Array
     sleep_own: Array
+    sub_broke: Array
     base_pp: Four
     base_count: Array  # moves it has of its own
     todo: Array  # i32: the move to make in this turn, 0 none
@@ -233,6 +234,7 @@ class Row(NamedTuple):
     sleep: Array
     sleep_start: Array
     sleep_own: Array
+    sub_broke: Array
     pp: Four
 
 
@@ -245,7 +247,8 @@ def row_of(team: Team, index: Array) -> Row:
             columns[name] = tuple(row(table[:, i], index) for i in range(SLOTS))
         else:
             columns[name] = row(table, index)
-    columns["sleep_own"] = columns["sleep_own"] != 0
+    for name in ("sleep_own", "sub_broke"):
+        columns[name] = columns[name] != 0
     return Row(**columns)
 
 
@@ -269,6 +272,7 @@ def with_row(active: Active, row: Row) -> Side:
         sleep=row.sleep,
         sleep_start=row.sleep_start,
         sleep_own=row.sleep_own,
+        sub_broke=row.sub_broke,
         base_pp=row.pp,
         base_count=sum((move != 0).astype(jnp.int32) for move in row.moves),
         todo=jnp.int32(0),
@@ -292,7 +296,7 @@ def team_of(side: Side, team: Team) -> Team:
     pp = jnp.stack(side.base_pp)
     changed = {
         name: set_row(getattr(team, name), index, getattr(side, name))
-        for name in ("hp", "status", "sleep", "sleep_start", "sleep_own")
+        for name in ("hp", "status", "sleep", "sleep_start", "sleep_own", "sub_broke")
     }
     return team._replace(**changed, pp=set_row(team.pp, index, pp))
 
@@ -324,6 +328,7 @@ def start(setup: Setup) -> State:
             sleep=none,
             sleep_start=none,
             sleep_own=jnp.zeros(TEAM, bool),
+            sub_broke=jnp.zeros(TEAM, bool),
             pp=jnp.asarray(data.PP)[moves].astype(jnp.int8),
         )
         zero = {name: _zeros(name) for name in Active._fields}
