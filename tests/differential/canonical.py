@@ -81,9 +81,7 @@ def _active(battle: State, n: int, request: Request, kind: str) -> dict[str, Any
         "modified": [int(x) for x in a.now],
         "boosts": [int(x) for x in a.boosts],
         "moves": [[MOVES[int(a.moves[i])], int(a.pp[i]), bool(a.virtual[i])] for i in range(count)],
-        "disabled": [
-            chooses and int(a.disable_turns) > 0 and int(a.disable_slot) == i for i in range(count)
-        ],
+        "disabled": [chooses and int(a.disable_turns) > 0 and int(a.disable_slot) == i for i in range(count)],
         "maybeLocked": chooses and bool(request.maybe_locked),
         "trapped": chooses and bool(request.hard),
         "transformed": bool(a.transformed),

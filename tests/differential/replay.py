@@ -88,7 +88,11 @@ def replay(records: list[dict[str, Any]]) -> list[tuple[int, str, list[str]]]:
                     results[first + i] = _check(record, t, i, host, requests, heads)
             if all(results[first + i] is not None for i in range(len(part))):
                 break
-            actions, tapes, lengths = np.zeros((LANES, 2), np.int32), np.zeros((LANES, DRAWS, 4), np.int32), []
+            actions, tapes, lengths = (
+                np.zeros((LANES, 2), np.int32),
+                np.zeros((LANES, DRAWS, 4), np.int32),
+                [],
+            )
             for i, record in enumerate(padded):
                 length = 0
                 if t < len(record["decisions"]):

@@ -290,7 +290,16 @@ def _strike(
 
 
 def _effects(
-    draw: Any, s: Any, *, me: Side, foe: Side, move: data.Move, hit: Array, blow: Hit, last: Array, place: Array
+    draw: Any,
+    s: Any,
+    *,
+    me: Side,
+    foe: Side,
+    move: data.Move,
+    hit: Array,
+    blow: Hit,
+    last: Array,
+    place: Array,
 ) -> tuple[Any, Side, Side]:
     """What a move does besides damage, but for its secondary effect and what it puts on the foe's status."""
     a, t, kind = me.active, foe.active, move.kind
@@ -415,7 +424,9 @@ def _secondary(
     s, number = draw(s, place, site, 0, 256, extra | through)
     happens = number < move.secondary
     extra, through = extra & happens, through & happens
-    blocked = (t.sub > 0) & ((status == data.PSN) | (status == data.TOX) | (move.stat > 0) | (move.confusion > 0))
+    blocked = (t.sub > 0) & (
+        (status == data.PSN) | (status == data.TOX) | (move.stat > 0) | (move.confusion > 0)
+    )
     main = hit & ~second & (move.category == data.STATUS) & (move.own == 0) & ~blocked
     falls = main | extra
 
@@ -447,9 +458,7 @@ def _secondary(
     return s, me._replace(active=a), foe
 
 
-def _hurt_itself(
-    me: Side, foe: Side, damage: Array, mask: Array, last: Array
-) -> tuple[Side, Side, Array]:
+def _hurt_itself(me: Side, foe: Side, damage: Array, mask: Array, last: Array) -> tuple[Side, Side, Array]:
     """In confusion, or after a Jump Kick that missed. With a substitute, the *foe's* substitute is hit."""
     last = jnp.where(mask, damage, last)
     astray = mask & (me.active.sub > 0) & (foe.active.sub > 0)

@@ -31,6 +31,7 @@ class Team(NamedTuple):
     """A side's six, in the order of the team."""
 
     species: Array  # u8[6]
+    order: Array  # i8[6]: places in the order of the species' names, empty ones last
     level: Array  # u8[6]
     maxhp: Array  # i16[6]
     stats: Array  # i16[6, 4]
@@ -183,8 +184,8 @@ def put_at(values: tuple[Array, ...], index: Array, mask: Array, value: Array) -
 
 
 def row(table: Array, index: Array) -> Array:
-    """`table[index]` along the first of six rows, by selection."""
-    return sum(jnp.where(index == i, table[i].astype(jnp.int32), 0) for i in range(TEAM))
+    """`table[index]`, i32."""
+    return table.at[index].get(mode="promise_in_bounds").astype(jnp.int32)
 
 
 def set_row(table: Array, index: Array, value: Array) -> Array:
@@ -243,10 +244,8 @@ def row_of(team: Team, index: Array) -> Row:
     columns = {}
     for name in Row._fields:
         table = getattr(team, name)
-        if table.ndim == 2:
-            columns[name] = tuple(row(table[:, i], index) for i in range(SLOTS))
-        else:
-            columns[name] = row(table, index)
+        value = row(table, index)
+        columns[name] = tuple(value[i] for i in range(SLOTS)) if value.ndim else value
     for name in ("sleep_own", "sub_broke"):
         columns[name] = columns[name] != 0
     return Row(**columns)
@@ -317,8 +316,10 @@ def start(setup: Setup) -> State:
         moves = jnp.asarray(setup.moves[n]).astype(jnp.uint8)
         maxhp = jnp.asarray(setup.maxhp[n]).astype(jnp.int16)
         none = jnp.zeros(TEAM, jnp.int8)
+        species = jnp.asarray(setup.species[n]).astype(jnp.uint8)
         team = Team(
-            species=jnp.asarray(setup.species[n]).astype(jnp.uint8),
+            species=species,
+            order=jnp.argsort(jnp.where(species > 0, species, 255)).astype(jnp.int8),
             level=jnp.asarray(setup.level[n]).astype(jnp.uint8),
             maxhp=maxhp,
             stats=jnp.asarray(setup.stats[n]).astype(jnp.int16),

@@ -27,6 +27,7 @@ from jaxnash.games.gen1.state import (
     kept,
     pick,
     put,
+    row,
     row_of,
     side_of,
     team_of,
@@ -47,7 +48,7 @@ class Request(NamedTuple):
     hard: Array  # bool: locked into a move, without a switch
     maybe_locked: Array  # bool
     order: tuple[Array, ...]  # slots of actions 0-3, SLOTS where there is none
-    bench: tuple[Array, ...]  # indices of actions 4-8, TEAM where there is none
+    bench: Array  # i32[5]: indices of actions 4-8; the last ones are empty in a small team
 
 
 def request(side: Side, team: Team, forced: Array, over: Array) -> Request:
@@ -65,16 +66,14 @@ def request(side: Side, team: Team, forced: Array, over: Array) -> Request:
     free = usable(a)
     struggle = ~(free[0] | free[1] | free[2] | free[3]) & ~hard & ~semi & ~fight
     single = hard | semi | fight | struggle
-    order = _ranked(a.moves, SLOTS)
-    species = tuple(jnp.where(a.index == i, 0, team.species[i].astype(jnp.int32)) for i in range(TEAM))
-    bench = _ranked(species, TEAM)[: TEAM - 1]
+    order = move_order(a.moves)
+    bench = bench_order(team, a.index)
     moves = [pick((*free, jnp.bool_(False)), slot) for slot in order]
     moves = [jnp.where(single, i == 0, moves[i]) for i in range(SLOTS)]
-    alive = tuple(team.hp[i] > 0 for i in range(TEAM))
-    switches = [pick((*alive, jnp.bool_(False)), index) & ~hard for index in bench]
+    switches = (team.hp > 0).at[bench].get(mode="promise_in_bounds") & ~hard
     waits = over | (forced & ~fallen)
     kind = jnp.where(waits, 0, jnp.where(forced, 2, 1))
-    legal = jnp.stack([*moves, *switches])
+    legal = jnp.concatenate([jnp.stack(moves), switches])
     places = jnp.arange(NUM_ACTIONS)
     legal = jnp.where(waits, places == 0, legal & ~(forced & (places < SLOTS)))
     return Request(kind, legal, single, hard, maybe, order, bench)
@@ -88,17 +87,26 @@ def usable(active: Active) -> tuple[Array, ...]:
     )
 
 
-def _ranked(ids: tuple[Array, ...], none: int) -> tuple[Array, ...]:
-    """Places of the ids above 0 in ascending order, then `none`."""
-    places = range(len(ids))
-    ranks = [
-        sum(((ids[j] > 0) & ((ids[j] < ids[i]) | ((ids[j] == ids[i]) & (j < i)))).astype(jnp.int32) for j in places)
-        for i in places
-    ]
+def move_order(moves: tuple[Array, ...]) -> tuple[Array, ...]:
+    """Slots in ascending order of the ids in them, then SLOTS."""
+    places = range(SLOTS)
+    ids = [jnp.where(move > 0, move * SLOTS + i, 1024 + i) for i, move in enumerate(moves)]
+    ranks = [sum((ids[j] < ids[i]).astype(jnp.int32) for j in places) for i in places]
+    slots = [jnp.where(move > 0, i, SLOTS) for i, move in enumerate(moves)]
     return tuple(
-        sum((jnp.where((ids[i] > 0) & (ranks[i] == rank), i - none, 0) for i in places), jnp.int32(none))
-        for rank in places
+        jnp.where(
+            ranks[0] == r,
+            slots[0],
+            jnp.where(ranks[1] == r, slots[1], jnp.where(ranks[2] == r, slots[2], slots[3])),
+        )
+        for r in places
     )
+
+
+def bench_order(team: Team, index: Array) -> Array:
+    """i32[5]: places in the team of all but `index`, in the order of the species' names."""
+    before = jnp.cumsum(team.order == index)[:-1] > 0
+    return jnp.where(before, team.order[1:], team.order[:-1]).astype(jnp.int32)
 
 
 def step(source: Source, state: State, actions: Array) -> tuple[State, Any]:
@@ -116,7 +124,7 @@ def step(source: Source, state: State, actions: Array) -> tuple[State, Any]:
         chosen.append(jnp.where(fine, actions[n], jnp.argmax(legal)))
         wrong += ~fine
     switch = [(asked[n].kind > 0) & (chosen[n] >= SLOTS) for n in range(2)]
-    target = [pick(asked[n].bench, chosen[n] - SLOTS) for n in range(2)]
+    target = [row(asked[n].bench, jnp.maximum(chosen[n] - SLOTS, 0)) for n in range(2)]
     moves = [(asked[n].kind == 1) & ~switch[n] for n in range(2)]
     sides = [_select(sides[n], asked[n], moves[n], chosen[n]) for n in range(2)]
 
@@ -190,7 +198,9 @@ def _select(side: Side, asked: Request, moves: Array, action: Array) -> Side:
     return side._replace(active=a, todo=jnp.where(moves, a.selected, 0))
 
 
-def _order(draw: Any, s: Any, sides: list[Side], switch: list[Array], moves: list[Array]) -> tuple[Any, Array]:
+def _order(
+    draw: Any, s: Any, sides: list[Side], switch: list[Array], moves: list[Array]
+) -> tuple[Any, Array]:
     """Whether the second side acts first: switches before moves, then priority, then Speed, then a draw."""
     keys = []
     for side, switches in zip(sides, switch, strict=True):
