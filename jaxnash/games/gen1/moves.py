@@ -14,7 +14,7 @@ from jaxnash.games.gen1 import data
 from jaxnash.games.gen1.damage import before_roll, confusion_damage, critical_rate, has_type, immune
 from jaxnash.games.gen1.data import CANNOTMOVE, KIND, METRONOME, MIRRORMOVE, NOMOVE, STRUGGLE
 from jaxnash.games.gen1.source import SITE
-from jaxnash.games.gen1.state import SLOTS, Active, Side, pick, put, put_at
+from jaxnash.games.gen1.state import SLOTS, Active, Side, cut, pick, put, put_at
 from jaxnash.games.gen1.status import after_move, before_move, boosted, enraged, redropped
 from jaxnash.types import Array
 
@@ -47,11 +47,14 @@ def act(
     s, me, before = before_move(
         draw, s, me=me, foe=foe, last_damage=last_damage, place=place, runs=runs, own=own
     )
+    s, me, before = cut(place, (s, me, before))
     go = before.goes
-    me = _spend(me, go)
+    me = cut(place, _spend(me, go))
     s, me, id, last_damage = _called(draw, s, me, foe, go, last_damage, place + 2)
     move = data.move_row(id)
     me, starts = _charge(me, move, go)
+    s, me, move, starts, last_damage = cut(place, (s, me, move, starts, last_damage))
+    id = move.id
     runs = go & ~starts
     trap = move.kind == KIND["trap"]
     foe = foe._replace(active=put(foe.active, runs & trap, recharge=False))
@@ -71,14 +74,17 @@ def act(
     s, me, missed = _aim(draw, s, me, foe, move, tries, place + 7)
     last_damage = jnp.where(missed, 0, last_damage)
     hit = tries & ~missed & (id != METRONOME) & (id != MIRRORMOVE)
+    s, me, hit, tries, last_damage = cut(place, (s, me, hit, tries, last_damage))
 
     s, me, foe, last_damage, blow = _strike(
         draw, s, me=me, foe=foe, move=move, hit=hit, unleashed=before.unleashes, last=last_damage, place=place
     )
     hit &= ~(at_foe & (move.category != data.STATUS)) | blow.landed
+    s, last_damage, blow, hit, me, foe = cut(place, (s, last_damage, blow, hit, me, foe))
     s, me, foe = _effects(
         draw, s, me=me, foe=foe, move=move, hit=hit, blow=blow, last=last_damage, place=place + 12
     )
+    s, me, foe = cut(place, (s, me, foe))
     faints |= explodes & ~foe.sub_broke
     me = put(me, faints, hp=0)
     hit_thawing = hit & (move.secondary > 0) & (move.status == data.BRN)
@@ -87,11 +93,13 @@ def act(
     rages = jnp.where(builds, 1, blow.rages)
     foe = foe._replace(active=enraged(foe.active, rages, 5))
     s, me, foe = _secondary(draw, s, me=me, foe=foe, move=move, hit=hit, blow=blow, place=place + 14)
+    s, me, foe = cut(place, (s, me, foe))
 
     crashes = runs & (move.kind == KIND["crash"]) & ~hit
     me = me._replace(active=put(me.active, tries & ~hit, lock_turns=0))
     hurt = jnp.where(before.hurts_itself, confusion_damage(me), 1)
     me, foe, last_damage = _hurt_itself(me, foe, hurt, before.hurts_itself | crashes, last_damage)
+    me, foe, last_damage = cut(place, (me, foe, last_damage))
     me, foe = _end(me, foe, go)
     stands = jnp.where(at_foe, foe.hp > 0, me.hp > 0)
     me, foe = after_move(me, foe, (acts & ~go) | (go & stands))
@@ -151,6 +159,7 @@ def _called(
         back = calls & a.transformed & (a.slot < me.base_count)
         more = (pick(me.base_pp, a.slot) + 1) & 63
         me = me._replace(base_pp=put_at(me.base_pp, a.slot, back, more))
+        s, me, id, last = cut(place, (s, me, id, last))
         a = me.active
     return s, me, id, last
 
@@ -255,6 +264,7 @@ def _strike(
     raw = jnp.where(unleashed > 0, unleashed, raw)
     fails = ((kind == KIND["psywave"]) & ~wave_ok) | ((kind == KIND["counter"]) & ~counters)
     landed = (attacks & ~fails) | (unleashed > 0)
+    raw, landed, blows = cut(place, (raw, landed, blows))
     blows = jnp.where(foe.sub_broke | (unleashed > 0), 1, blows)
 
     # a substitute takes the same damage from every blow until it breaks
@@ -328,6 +338,8 @@ def _effects(
         any_ |= mask
     s, number = draw(s, place, site, lo, hi, any_)
     s, turns = draw(s, place + 1, SITE["disable_turns"], 1, 9, disables)
+    held = (s, number, turns, disables, mimics, bides, traps, locks, heals, rests)
+    s, number, turns, disables, mimics, bides, traps, locks, heals, rests = cut(place, held)
 
     slot, seen = jnp.int32(0), jnp.int32(-1)
     for i in range(SLOTS):
@@ -440,6 +452,8 @@ def _secondary(
     site = jnp.where(sleeps, SITE["sleep_turns"], SITE["confusion_turns"])
     lo, hi = jnp.where(sleeps, 1, 2), jnp.where(sleeps, 8, 6)
     s, number = draw(s, place + 1, site, lo, hi, sleeps | dizzy)
+    held = (s, number, sleeps, dizzy, gets, falls, extra, main)
+    s, number, sleeps, dizzy, gets, falls, extra, main = cut(place, held)
     t = put(t, sleeps, recharge=False)
     t = put(t, dizzy, confusion=number)
     t = put(t, gets & (status == data.TOX), toxic=1)

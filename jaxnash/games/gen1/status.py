@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxnash.games.gen1 import data
 from jaxnash.games.gen1.source import SITE
-from jaxnash.games.gen1.state import Active, Side, dropped, pick, put, put_at
+from jaxnash.games.gen1.state import Active, Side, cut, dropped, pick, put, put_at
 from jaxnash.types import Array
 
 PARALYSED, CONFUSED = 63, 128  # of 256: cannot move; acts in spite of it
@@ -92,6 +92,7 @@ def before_move(
     s, number = draw(s, place + 1, SITE["paralysis"], 0, 256, paralysed)
     paralysed &= number < PARALYSED
     go &= ~paralysed
+    s, me, a, go, hurts_itself, paralysed = cut(place, (s, me, a, go, hurts_itself, paralysed))
     a = put(a, hurts_itself | paralysed, bide_turns=0, charging=0, lock_turns=0, thrash_move=0)
     a = put(a, hurts_itself, hidden=False)
 
