@@ -1,16 +1,17 @@
 """The places where Gen 1 battles draw random numbers: a plain table that engine, tape and judge share.
 
 A *site* is one call in Showdown's source that consumes a random number: the critical-hit check, the damage
-roll, the shuffle that breaks a tie when the action queue is sorted. The judge (`tests/differential/`) finds the
-site of every draw from the call stack and fails on a call that is not in this table. The engine asks for a draw
-by its site, so a tape recorded from Showdown can be checked for site and bounds as it is replayed.
+roll, the shuffle that breaks a tie when the action queue is sorted. The judge (`tests/differential/`) finds
+the site of every draw from the call stack and fails on a call that is not in this table. The engine asks for
+a draw by its site, so a tape recorded from Showdown can be checked for site and bounds as it is replayed.
 
-Bounds are [lo, hi), as the simulator's PRNG is asked: `random(n)` is (0, n), `randomChance(a, n)` is (0, n) and
-succeeds where value < a, `sample(list)` is (0, len(list)) and gives an index, a tie of k entries that begin at
-position i of a sorted list draws (i, i + k), then (i + 1, i + k), ...
+Bounds are [lo, hi), as the simulator's PRNG is asked: `random(n)` is (0, n), `randomChance(a, n)` is (0, n)
+and succeeds where value < a, `sample(list)` is (0, len(list)) and gives an index, a tie of k entries that
+begin at position i of a sorted list draws (i, i + k), then (i + 1, i + k), ...
 
-Sites of `DROPPED` are ties whose outcome cannot be seen in the state of a battle; the tape leaves them off and
-the engine never draws them. `tests/differential/test_redraw.py` draws them anew and requires every state equal.
+Sites of `DROPPED` are ties whose outcome cannot be seen in the state of a battle; the tape leaves them off
+and the engine never draws them. `tests/differential/test_redraw.py` draws them anew and requires every state
+equal.
 """
 
 from __future__ import annotations
