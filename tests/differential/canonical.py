@@ -48,6 +48,7 @@ def _side(battle: State, n: int, request: Request, kind: str) -> dict[str, Any]:
         "lastMove": MOVES[int(a.side_last)],
         "lastEnemyMove": MOVES[int(a.enemy_last)],
         "faintedThisTurn": fell - 1 if fell else None,
+        "fallenSpeed": int(a.now[3]) if int(team.hp[index]) <= 0 else None,
         "on": None if int(team.hp[index]) <= 0 else _active(battle, n, request, kind),
     }
 
@@ -67,11 +68,12 @@ def _pokemon(team: Any, i: int) -> dict[str, Any]:
             [MOVES[int(m)], int(pp)] for m, pp in zip(team.moves[i], team.pp[i], strict=True) if int(m) > 0
         ],
         "fainted": bool(team.hp[i] <= 0),
+        "subFainted": bool(team.sub_broke[i] & (team.hp[i] > 0)),
     }
 
 
 def _active(battle: State, n: int, request: Request, kind: str) -> dict[str, Any]:
-    team, a = battle.teams[n], battle.actives[n]
+    a = battle.actives[n]
     chooses = kind == "move"
     count = sum(int(m) > 0 for m in a.moves)
     return {
@@ -86,7 +88,6 @@ def _active(battle: State, n: int, request: Request, kind: str) -> dict[str, Any
         "trapped": chooses and bool(request.hard),
         "transformed": bool(a.transformed),
         "lastMove": MOVES[int(a.last_move)],
-        "subFainted": bool(team.sub_broke[int(a.index)]),
         "volatiles": _volatiles(a, n),
     }
 

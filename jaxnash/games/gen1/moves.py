@@ -87,12 +87,12 @@ def act(
     s, me, foe = cut(place, (s, me, foe))
     faints |= explodes & ~foe.sub_broke
     me = put(me, faints, hp=0)
-    hit_thawing = hit & (move.secondary > 0) & (move.status == data.BRN)
-    foe = put(foe, hit_thawing & (foe.status == data.FRZ) & (foe.hp > 0), status=0)
     builds = runs & (foe.hp > 0) & (explodes | (move.kind == KIND["disable"]))
     rages = jnp.where(builds, 1, blow.rages)
     foe = foe._replace(active=enraged(foe.active, rages, 5))
     s, me, foe = _secondary(draw, s, me=me, foe=foe, move=move, hit=hit, blow=blow, place=place + 14)
+    hit_thawing = hit & (move.secondary > 0) & (move.status == data.BRN)
+    foe = put(foe, hit_thawing & (foe.status == data.FRZ) & (foe.hp > 0), status=0)
     s, me, foe = cut(place, (s, me, foe))
 
     crashes = runs & (move.kind == KIND["crash"]) & ~hit
