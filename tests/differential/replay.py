@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -73,7 +74,7 @@ def _step(states: Any, actions: Any, tapes: Any, lengths: Any) -> Any:
 
 
 def replay(records: list[dict[str, Any]]) -> list[tuple[int, str, list[str]]]:
-    """Per record: decisions that agreed, and what was wrong then: "" (nothing), or "draw", "state", "mask"."""
+    """Per record: decisions that agreed; "" or what was wrong then: "draw", "state", "mask"; in words."""
     results: list[Any] = [None] * len(records)
     for first in range(0, len(records), LANES):
         part = records[first : first + LANES]
@@ -138,7 +139,8 @@ def _check(record: dict[str, Any], t: int, i: int, states: Any, asked: Any, head
 
 
 def main() -> None:
-    records = [json.loads(line) for path in sys.argv[1:] for line in open(path, encoding="utf-8")]
+    texts = [Path(path).read_text(encoding="utf-8") for path in sys.argv[1:]]
+    records = [json.loads(line) for text in texts for line in text.splitlines()]
     begun = time.time()
     results = replay(records)
     kinds: Counter[str] = Counter()

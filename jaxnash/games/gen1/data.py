@@ -80,7 +80,7 @@ FIELDS = {
 
 
 class Move(NamedTuple):
-    """A move's numbers, i32[] each. `status`, `stat` and `confusion` are the secondary effect's if it has one."""
+    """A move's numbers, i32[] each. `status`, `stat`, `confusion`: the secondary effect's, if it has one."""
 
     id: Array
     power: Array

@@ -1,7 +1,7 @@
 """One Pokemon's move: a single body for all moves, whose rows of numbers say which parts of it apply.
 
-Under vmap every branch is paid for by every battle, so there are none: masks select. The order of draws is the
-simulator's.
+Under vmap every branch is paid for by every battle, so there are none: masks select. The order of draws is
+the simulator's.
 """
 
 from __future__ import annotations

@@ -133,7 +133,7 @@ class State(NamedTuple):
 
 
 class Side(NamedTuple):
-    """A side as a step works on it: i32 and bool, scalars all. The fields of `Active`, and of its `Team`'s row."""
+    """A side as a step works on it: i32 and bool, scalars all. `Active`, and its row of the `Team`."""
 
     active: Active
     hp: Array
@@ -210,7 +210,7 @@ def blank(active: Active, index: Array) -> Active:
 
 
 def brought(active: Active, *, index: Array, row: Any, mask: Array) -> Active:
-    """`active` after Pokemon `index` came in where `mask`; `row` has its species, stats, moves, pp, status."""
+    """`active` after Pokemon `index` came in where `mask`; `row` is the team's of it."""
     fresh = blank(active, index)._replace(
         species=row.species,
         types=tuple(jnp.asarray(data.SPECIES[name])[row.species] for name in ("type1", "type2")),

@@ -11,6 +11,7 @@ from jaxnash.games.gen1.layout import IDS, SPECIES_STATS
 from jaxnash.games.gen1.state import SLOTS, TEAM, Setup
 from jaxnash.types import JaxnashError
 
+
 def setup(teams: Sequence[str]) -> Setup:
     """Two packed teams ("Tauros|||ability|bodyslam,...|...]Chansey|..."), i32 arrays of numpy.
 
@@ -42,7 +43,9 @@ def _one(found: Setup, n: int, i: int, packed: str) -> None:
     moves = [_id(move) for move in fields[4].split(",") if move]
     unknown = [move for move in moves if not 0 < IDS["move"].get(move, 0) < IDS["move"]["fight"]]
     if unknown or not 1 <= len(moves) <= SLOTS:
-        raise JaxnashError(f"{name} has {', '.join(unknown)} among its moves" if unknown else f"{name}: {moves}")
+        raise JaxnashError(
+            f"{name} has {', '.join(unknown)} among its moves" if unknown else f"{name}: {moves}"
+        )
     evs, ivs = _six(fields[6], 0, 255), _six(fields[8], 31, 31)
     ivs = [iv & 30 for iv in ivs]
     level = int(fields[10]) if fields[10] else 100

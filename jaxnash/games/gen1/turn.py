@@ -271,7 +271,7 @@ def _untrap(sides: list[Side], mask: Array) -> list[Side]:
 
 
 def _no_progress(sides: list[Side], teams: list[Team]) -> Array:
-    """Endless Battle Clause: every Pokemon left is frozen, or can only Transform, or only Struggle at Ghosts."""
+    """Endless Battle Clause: all that are left are frozen, can only Transform, or only Struggle at Ghosts."""
     stuck = []
     for n in range(2):
         own, foe = _last_means(sides[n], teams[n]), _last_means(sides[1 - n], teams[1 - n])
