@@ -7,9 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxnash.games.gen1 import data
 from jaxnash.games.gen1.layout import VOCABULARIES
-from jaxnash.games.gen1.state import RUNNING, SLOTS, TEAM, TIE, State
+from jaxnash.games.gen1.state import RUNNING, TIE, State
 from jaxnash.games.gen1.turn import Request
 
 MOVES = (*VOCABULARIES["move"], "nomove", "cannotmove")
@@ -154,12 +153,6 @@ def _volatiles(a: Any, n: int) -> dict[str, Any]:
     return {name: fields for name, (present, fields) in there.items() if int(present) > 0}
 
 
-def request(asked: Request, battle: State, n: int) -> list[int]:
-    """The mask of actions."""
-    del battle, n
-    return [int(x) for x in np.asarray(asked.legal)]
-
-
 def differences(mine: Any, theirs: Any, path: str = "") -> list[str]:
     """Where two STATEs differ: "path: mine, theirs"."""
     if isinstance(mine, dict) and isinstance(theirs, dict):
@@ -175,6 +168,3 @@ def differences(mine: Any, theirs: Any, path: str = "") -> list[str]:
     if type(mine) is type(theirs) and mine == theirs:
         return []
     return [f"{path}: engine {mine!r}, Showdown {theirs!r}"]
-
-
-__all__ = ["SLOTS", "TEAM", "data", "differences", "request", "state"]

@@ -18,11 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnash.games.gen1.data import MOVE_IDS
+from jaxnash.games.gen1.game import requests
 from jaxnash.games.gen1.layout import IDS
 from jaxnash.games.gen1.sites import DROPPED, SITE_IDS, SITES
 from jaxnash.games.gen1.source import Tape, taped
 from jaxnash.games.gen1.state import Setup, start
-from jaxnash.games.gen1.turn import request, side_of, step
+from jaxnash.games.gen1.turn import step
 from tests.differential import canonical
 
 DRAWS = 24  # of a decision, at most
@@ -50,25 +51,18 @@ def tape_of(draws: list[list[Any]]) -> tuple[np.ndarray, int]:
     return tape, len(rows)
 
 
-def _asked(battle: Any) -> tuple[Any, Any]:
-    sides = [side_of(a, t) for a, t in zip(battle.actives, battle.teams, strict=True)]
-    forced = (sides[0].hp <= 0) | (sides[1].hp <= 0)
-    over = battle.winner != -1
-    return tuple(request(side, team, forced, over) for side, team in zip(sides, battle.teams, strict=True))
-
-
 @jax.jit
 def _begin(setups: Setup) -> Any:
     states = jax.vmap(start)(setups)
-    return states, jax.vmap(_asked)(states)
+    return states, jax.vmap(requests)(states)
 
 
 @jax.jit
 def _step(states: Any, actions: Any, tapes: Any, lengths: Any) -> Any:
     def one(state: Any, action: Any, tape: Any, length: Any) -> Any:
-        columns = [tape[:, i] for i in range(4)]
-        state, head = step(taped(Tape(*columns, length)), state, action)
-        return state, head, _asked(state)
+        site, lo, hi, value = (tape[:, i] for i in range(4))
+        state, head = step(taped(Tape(site, lo, hi, value, length)), state, action)
+        return state, head, requests(state)
 
     return jax.vmap(one)(states, actions, tapes, lengths)
 
@@ -83,10 +77,10 @@ def replay(records: list[dict[str, Any]]) -> list[tuple[int, str, list[str]]]:
         states, asked = _begin(setups)
         head = None
         for t in range(max(len(r["decisions"]) for r in part) + 1):
-            host, requests, heads = jax.tree.map(np.asarray, (states, asked, head))
+            host, told, heads = jax.tree.map(np.asarray, (states, asked, head))
             for i, record in enumerate(part):
                 if results[first + i] is None:
-                    results[first + i] = _check(record, t, i, host, requests, heads)
+                    results[first + i] = _check(record, t, i, host, told, heads)
             if all(results[first + i] is not None for i in range(len(part))):
                 break
             actions, tapes, lengths = (

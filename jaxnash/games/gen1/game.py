@@ -31,7 +31,7 @@ def gen1() -> Game:
     """Battles by the rules of Showdown's gen1ou, step by step as its simulator has them.
 
     `setup` is a `state.Setup`, which `teams.setup` makes of two packed teams. Actions are i32[2], of
-    `layout.NUM_ACTIONS`: 0-3 moves in alphabetical order of id, 4-8 switches in alphabetical order of species.
+    `layout.NUM_ACTIONS`: 0-3 moves in alphabetical order of id, 4-8 switches in that of species.
     Fight, Recharge and Struggle are action 0; so is waiting. An action that is not legal is replaced by the
     first legal one and counted in `State.illegal`. The reward is 1 or -1 at the end, 0 for a tie.
     """

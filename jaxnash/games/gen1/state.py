@@ -171,9 +171,11 @@ def where(mask: Array, one: Any, other: Any) -> Any:
 
 
 def cut(place: Array, tree: Any) -> Any:
-    """`tree`, as it is. XLA on a CPU works out again, for every number it stores, all that leads up to it; at a
-    conditional it has to store them. `place` is any i32[] that is not negative and not the same in every step of
-    a loop; if it depended on the battle there would be no conditional under vmap.
+    """`tree`, as it is, but stored at this point.
+
+    XLA on a CPU works out again, for every number that it stores, all that leads up to it; a conditional
+    makes it store them. `place` is any i32[] that is not negative and that changes from step to step of a
+    loop; if it depended on the battle, there would be no conditional under vmap.
     """
     return jax.lax.cond(place >= 0, lambda x: x, lambda x: jax.tree.map(jnp.zeros_like, x), tree)
 

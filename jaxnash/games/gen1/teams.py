@@ -15,8 +15,8 @@ from jaxnash.types import JaxnashError
 def setup(teams: Sequence[str]) -> Setup:
     """Two packed teams ("Tauros|||ability|bodyslam,...|...]Chansey|..."), i32 arrays of numpy.
 
-    Raises `JaxnashError` for a species or move that Gen 1 does not have, no or too many Pokemon or moves, and a
-    species that is there twice. What OU allows is the validator's matter.
+    Raises `JaxnashError` for a species or move that Gen 1 does not have, no or too many Pokemon or moves, and
+    a species that is there twice. What OU allows is the validator's matter.
     """
     if len(teams) != 2:
         raise JaxnashError(f"a battle has 2 teams, not {len(teams)}")

@@ -277,8 +277,8 @@ def _no_progress(sides: list[Side], teams: list[Team]) -> Array:
         own, foe = _last_means(sides[n], teams[n]), _last_means(sides[1 - n], teams[1 - n])
         alive, frozen, transforms, empty, _ = own
         foe_alive, _, foe_transforms, _, foe_ghost = foe
-        all_transform = (~foe_alive | foe_transforms).all()
-        all_ghosts = (~foe_alive | foe_ghost).all()
+        all_transform = jnp.all(jnp.where(foe_alive, foe_transforms, True))
+        all_ghosts = jnp.all(jnp.where(foe_alive, foe_ghost, True))
         stuck.append((~alive | frozen | (transforms & all_transform) | (empty & all_ghosts)).all())
     return stuck[0] & stuck[1]
 
