@@ -2,6 +2,7 @@
 
 from jaxnash._lazy import submodules
 from jaxnash.games.fighter import fighter
+from jaxnash.games.gen1.game import gen1
 from jaxnash.games.goofspiel import goofspiel
 from jaxnash.games.holdem import holdem, holdem_setup
 from jaxnash.games.holdem_subgame import holdem_subgame
@@ -14,6 +15,7 @@ from jaxnash.games.openspiel import from_openspiel
 __all__ = [
     "fighter",
     "from_openspiel",
+    "gen1",
     "goofspiel",
     "holdem",
     "holdem_setup",

@@ -53,6 +53,12 @@ const moves = dex.moves.all().filter((m) => real(m) && m.num > 0).map((m) => {
     confusion: [m.volatileStatus, side.volatileStatus].includes("confusion") ? 1 : 0,
     flinch: side.volatileStatus === "flinch" ? 1 : 0,
     self, foe,
+    // for the engine
+    number: m.num,
+    secondary: side.chance ? Math.ceil((side.chance * 256) / 100) - (side.volatileStatus === "confusion" ? 1 : 0) : 0,
+    own: m.target === "self" ? 1 : 0,
+    ignores: m.ignoreImmunity === true ? 1 : 0, // type immunities
+    callable: m.flags.metronome ? 1 : 0,
   }];
 }).map(([id, facts]) => [id, Object.fromEntries(Object.entries(facts).filter(([, value]) =>
   value && (typeof value !== "object" || Object.keys(value).length)))]);

@@ -1,0 +1,161 @@
+"""Plays recorded Showdown battles again in the engine and compares every decision.
+
+`python -m tests.differential.replay RECORDS...` prints the first difference of each battle that diverges; its
+last line reads "N battles, D decisions, K divergences".
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnash.games.gen1.data import MOVE_IDS
+from jaxnash.games.gen1.game import requests
+from jaxnash.games.gen1.layout import IDS
+from jaxnash.games.gen1.sites import DROPPED, SITE_IDS, SITES
+from jaxnash.games.gen1.source import Tape, taped
+from jaxnash.games.gen1.state import Setup, start
+from jaxnash.games.gen1.turn import step
+from tests.differential import canonical
+
+DRAWS = 24  # of a decision, at most
+LANES = 256
+
+
+def setup_of(record: dict[str, Any]) -> Setup:
+    """The teams of a record, from its first state."""
+    species, level, maxhp = (np.zeros((2, 6), np.int32) for _ in range(3))
+    stats, moves = np.zeros((2, 6, 4), np.int32), np.zeros((2, 6, 4), np.int32)
+    for n, side in enumerate(record["decisions"][0]["state"]["sides"]):
+        for i, one in enumerate(side["pokemon"]):
+            species[n, i] = IDS["species"][one["species"]]
+            level[n, i], maxhp[n, i], stats[n, i] = one["level"], one["maxhp"], one["stats"]
+            for j, (move, _) in enumerate(one["moves"]):
+                moves[n, i, j] = MOVE_IDS[move]
+    return Setup(species, level, maxhp, stats, moves)
+
+
+def tape_of(draws: list[list[Any]]) -> tuple[np.ndarray, int]:
+    """i32[DRAWS, 4] and how many, without the dropped sites."""
+    rows = [(SITE_IDS[site], lo, hi, value) for site, lo, hi, value in draws if site not in DROPPED]
+    tape = np.zeros((DRAWS, 4), np.int32)
+    tape[: len(rows)] = rows[:DRAWS] if rows else np.zeros((0, 4))
+    return tape, len(rows)
+
+
+@jax.jit
+def _begin(setups: Setup) -> Any:
+    states = jax.vmap(start)(setups)
+    return states, jax.vmap(requests)(states)
+
+
+@jax.jit
+def _step(states: Any, actions: Any, tapes: Any, lengths: Any) -> Any:
+    def one(state: Any, action: Any, tape: Any, length: Any) -> Any:
+        site, lo, hi, value = (tape[:, i] for i in range(4))
+        state, head = step(taped(Tape(site, lo, hi, value, length)), state, action)
+        return state, head, requests(state)
+
+    return jax.vmap(one)(states, actions, tapes, lengths)
+
+
+def replay(records: list[dict[str, Any]]) -> list[tuple[int, str, list[str]]]:
+    """Per record: decisions that agreed; "" or what was wrong then: "draw", "state", "mask"; in words."""
+    results: list[Any] = [None] * len(records)
+    for first in range(0, len(records), LANES):
+        part = records[first : first + LANES]
+        padded = part + [part[0]] * (LANES - len(part))
+        setups = jax.tree.map(lambda *xs: jnp.asarray(np.stack(xs)), *[setup_of(r) for r in padded])
+        states, asked = _begin(setups)
+        head = None
+        for t in range(max(len(r["decisions"]) for r in part) + 1):
+            host, told, heads = jax.tree.map(np.asarray, (states, asked, head))
+            for i, record in enumerate(part):
+                if results[first + i] is None:
+                    results[first + i] = _check(record, t, i, host, told, heads)
+            if all(results[first + i] is not None for i in range(len(part))):
+                break
+            actions, tapes, lengths = (
+                np.zeros((LANES, 2), np.int32),
+                np.zeros((LANES, DRAWS, 4), np.int32),
+                [],
+            )
+            for i, record in enumerate(padded):
+                length = 0
+                if t < len(record["decisions"]):
+                    decision = record["decisions"][t]
+                    actions[i] = [0 if c is None else c for c in decision["choices"]]
+                    tapes[i], length = tape_of(decision["draws"])
+                lengths.append(length)
+            states, head, asked = _step(states, actions, tapes, np.array(lengths, np.int32))
+    return results
+
+
+def _check(record: dict[str, Any], t: int, i: int, states: Any, asked: Any, heads: Any) -> Any:
+    """None while all is well and there is more to come."""
+    decisions = record["decisions"]
+
+    def lane(tree: Any) -> Any:
+        return jax.tree.map(lambda x: x[i], tree)
+
+    if t > 0:
+        length = tape_of(decisions[t - 1]["draws"])[1]
+        head = lane(heads)
+        if head.wrong or head.at != length:
+            site, lo, hi = (int(x) for x in head.asked)
+            wanted = [d for d in decisions[t - 1]["draws"] if d[0] not in DROPPED]
+            at = int(head.asked_at) if head.wrong else int(head.at)
+            name = SITES[site].name if site >= 0 else "nothing"
+            told = wanted[at] if at < len(wanted) else "the end"
+            return t - 1, "draw", [f"draw {at}: engine {name} {lo} {hi}, Showdown {told}"]
+    if t == len(decisions) and record["error"]:
+        return t, "", []
+    theirs = decisions[t]["state"] if t < len(decisions) else record["state"]
+    mine = canonical.state(lane(states), lane(asked))
+    wrong = canonical.differences(mine, theirs)
+    if wrong:
+        return max(t - 1, 0), "state", wrong
+    if t == len(decisions):
+        return t, "", []
+    masks = [[int(x) for x in lane(a.legal)] for a in asked]
+    told = [r["legal"] for r in decisions[t]["requests"]]
+    if masks != told:
+        return t, "mask", [f"masks: engine {masks}, Showdown {told}"]
+    return None
+
+
+def main() -> None:
+    texts = [Path(path).read_text(encoding="utf-8") for path in sys.argv[1:]]
+    records = [json.loads(line) for text in texts for line in text.splitlines()]
+    begun = time.time()
+    results = replay(records)
+    kinds: Counter[str] = Counter()
+    for i, (t, kind, lines) in enumerate(results):
+        if kind:
+            kinds[kind + " " + lines[0].split(":")[0]] += 1
+            decision = records[i]["decisions"][t]
+            print(f"battle {i} decision {t} {kind}: {'; '.join(lines[:4])}")
+            print(f"    chose {[_named(decision, n) for n in range(2)]}; draws {decision['draws']}")
+    print(kinds.most_common(12))
+    wrong = sum(bool(kind) for _, kind, _ in results)
+    print(f"{time.time() - begun:.0f} s")
+    print(f"{len(records)} battles, {sum(t for t, _, _ in results)} decisions, {wrong} divergences")
+
+
+def _named(decision: dict[str, Any], n: int) -> str:
+    choice, asked = decision["choices"][n], decision["requests"][n]
+    if choice is None:
+        return "-"
+    return asked["moves"][choice] if choice < 4 else f"switch {asked['switches'][choice - 4]}"
+
+
+if __name__ == "__main__":
+    main()
