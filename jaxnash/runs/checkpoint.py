@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +171,7 @@ def _read(manager: Any, path: str | Path, step: int, item: str, template: PyTree
     except (OSError, ValueError, KeyError):
         metadata = None
     if metadata is None:
+        _mute_leftovers()
         raise JaxnashError(f"{path} holds no {item} that can be read")
     found = _shapes(metadata)
     wrong = [
@@ -182,6 +185,7 @@ def _read(manager: Any, path: str | Path, step: int, item: str, template: PyTree
     try:
         read = manager.restore(step, args=ocp.args.Composite(**{item: ocp.args.StandardRestore(plain)}))[item]
     except (OSError, ValueError, KeyError) as error:
+        _mute_leftovers()
         raise JaxnashError(f"cannot read the checkpoint {path}: {first_line(error)}") from error
     saved = _saved_sums(manager, step)
     changed = [name for name, sum_ in _sums(read).items() if saved.get(name, sum_) != sum_]
@@ -192,6 +196,21 @@ def _read(manager: Any, path: str | Path, step: int, item: str, template: PyTree
         )
     leaves = serialization.from_state_dict(jax.tree.map(_bare, template), read)
     return jax.tree.map(_as, template, leaves)
+
+
+def _mute_leftovers() -> None:
+    """After a failed read TensorStore's threads find Orbax's event loop closed and print a traceback each, beside
+    the one line that says what is wrong: not any more."""
+    for name in ("excepthook", "unraisablehook"):
+        told = getattr(sys, name)
+        if getattr(told, "func", None) is not _unless_closed:
+            setattr(sys, name, partial(_unless_closed, told))
+
+
+def _unless_closed(told: Any, *what: Any) -> None:
+    error = what[1] if len(what) > 1 else what[0].exc_value
+    if not (isinstance(error, RuntimeError) and "Event loop is closed" in str(error)):
+        told(*what)
 
 
 def _holds(manager: Any, step: int, about: dict[str, Any], tree: PyTree) -> bool:

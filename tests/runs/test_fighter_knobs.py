@@ -58,7 +58,10 @@ def test_presets_are_sound(name):
         ({"latest": 1.5}, "--latest is 1.5"),
         ({"keep_snapshots": 0}, "--keep-snapshots is 0: at least 1"),
         ({"devices": 0}, "--devices is 0: at least 1"),
-        ({"devices": 129}, "--devices 129 cannot share minibatches of 4096 frames, which are 128 segments"),
+        (
+            {"devices": 129, "minibatch": 4096},
+            "--devices 129 cannot share minibatches of 4096 frames, which are 128 segments",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(changes, message):
