@@ -199,18 +199,18 @@ def _read(manager: Any, path: str | Path, step: int, item: str, template: PyTree
 
 
 def _mute_leftovers() -> None:
-    """After a failed read TensorStore's threads find Orbax's event loop closed and print a traceback each, beside
-    the one line that says what is wrong: not any more."""
+    """After a failed read TensorStore's threads find Orbax's event loop closed, and print a traceback each
+    beside the one line that says what is wrong: not any more."""
     for name in ("excepthook", "unraisablehook"):
         told = getattr(sys, name)
         if getattr(told, "func", None) is not _unless_closed:
             setattr(sys, name, partial(_unless_closed, told))
 
 
-def _unless_closed(told: Any, *what: Any) -> None:
-    error = what[1] if len(what) > 1 else what[0].exc_value
+def _unless_closed(told: Any, first: Any, *rest: Any) -> None:
+    error = rest[0] if rest else first.exc_value
     if not (isinstance(error, RuntimeError) and "Event loop is closed" in str(error)):
-        told(*what)
+        told(first, *rest)
 
 
 def _holds(manager: Any, step: int, about: dict[str, Any], tree: PyTree) -> bool:
