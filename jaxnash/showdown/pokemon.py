@@ -41,7 +41,8 @@ class Pokemon:
     """One Pokémon as far as it is known.
 
     row: its observation columns. moves / pps: what it has now, by slot for an own one, by first sight for an
-    opponent's. base_moves / base_pps: what it has back on the bench. slot: of the move last chosen.
+    opponent's. base_moves / base_pps: what it has back on the bench. slot: of the move last chosen. called:
+    the last move shown was, by Metronome or Mirror Move.
     badly_poisoned: Toxic's counter runs. condition / max_hp: an own one's, from requests.
     """
 
@@ -49,6 +50,7 @@ class Pokemon:
         "badly_poisoned",
         "base_moves",
         "base_pps",
+        "called",
         "condition",
         "max_hp",
         "moves",
@@ -68,6 +70,7 @@ class Pokemon:
         self.pps: list[int] = []
         self.base_moves, self.base_pps = self.moves, self.pps
         self.slot = -1
+        self.called = False
         self.badly_poisoned = False
         self.condition = ""
         self.max_hp = 0
@@ -90,6 +93,7 @@ class Pokemon:
         row[C["type2"]] = _TYPE2[species]
         row[STAT_RUN] = self.stats
         self.slot = -1
+        self.called = False
         self.badly_poisoned = False
         if self.moves is not self.base_moves:  # Transform, Mimic
             self.moves, self.pps = self.base_moves, self.base_pps
@@ -97,19 +101,24 @@ class Pokemon:
 
     def write_moves(self) -> None:
         row, max_pp = self.row, MAX_PP
-        known = sorted(zip(self.moves, range(4)))[:4]
+        slots = range(4) if self.max_hp else self.pps  # of two alike: by slot, an opponent's by PP
+        known = sorted(zip(self.moves, slots, self.pps))[:4]
         for i in range(4):
             if i < len(known):
-                move, slot = known[i]
+                move, _, pp = known[i]
                 row[_MOVE1 + i] = move
-                row[_PP1 + i] = min(1000 * self.pps[slot] // (max_pp[move] or 1), 1000)
+                row[_PP1 + i] = min(1000 * pp // (max_pp[move] or 1), 1000)
             else:
                 row[_MOVE1 + i] = row[_PP1 + i] = 0
 
     def learn(self, move: int) -> int:
-        """The slot of a move that it showed; -1 where it cannot be its own."""
-        if move in self.moves:
-            return self.moves.index(move)
+        """The slot of a move that it showed, -1 where it cannot be its own.
+
+        Of two alike that is the one of more PP, or the one by Mimic.
+        """
+        alike = [slot for slot, known in enumerate(self.moves) if known == move]
+        if alike:
+            return max(alike, key=lambda slot: (self.pps[slot], move not in self.base_moves[slot : slot + 1]))
         if len(self.moves) >= 4 or not MAX_PP[move]:
             return -1
         if self.moves is not self.base_moves and self.pps is self.base_pps:  # Mimic

@@ -18,7 +18,7 @@ _CHARGE = frozenset(i for i, flag in enumerate(MOVE_TABLE["charge"]) if flag)
 _TRAP = frozenset(i for i, flag in enumerate(MOVE_TABLE["trap"]) if flag)
 _FRENZY = frozenset((MOVES["thrash"], MOVES["petaldance"]))
 _RAGE, _DIG, _FLY, _STRUGGLE = (MOVES[id] for id in ("rage", "dig", "fly", "struggle"))
-_SLEEP, _TOXIC = _STATUS["slp"], _STATUS["tox"]
+_SLEEP, _FREEZE, _TOXIC = _STATUS["slp"], _STATUS["frz"], _STATUS["tox"]
 _BOOST = {name: C[f"boost_{name}"] for name in BOOSTS} | {
     "spa": C["boost_spc"],  # Showdown announces Special twice; spd repeats spa
     "accuracy": C["boost_acc"],
@@ -57,6 +57,8 @@ class View:
         self.active: list[Pokemon | None] = [None, None]
         self.order: list[list[array]] | None = None  # rows of both sides as observed; None: to be rebuilt
         self._started_rage = False
+        self._dizzy: Pokemon | None = None  # acts in spite of confusion, or hits itself: the next line tells
+        self._thawed: list[Pokemon] = []  # in this turn
 
     @staticmethod
     def handlers() -> dict[str, Callable[[View, list[str]], None]]:
@@ -194,6 +196,9 @@ class View:
 
     def _move(self, line: list[str]) -> None:
         user, foe = self._of(line)
+        if self._dizzy is not user:
+            self._hit_itself()
+        self._dizzy = None
         side, row = int(user is self.active[1]), user.row
         move = move_id(line[3])
         source = ""
@@ -203,9 +208,13 @@ class View:
         called = source in ("metronome", "mirrormove")
         goes_on = not called and source != ""
         missed = "[miss]" in line
+        again = not called and not goes_on and self._again(user, move)
         charging_up = move in _CHARGE and not goes_on
 
-        if not called and not goes_on and move != _STRUGGLE:
+        if user in self._thawed:  # not chosen: what the side chose last, or Fissure
+            if side == self.side and user.slot < 0:
+                user.slot = 0
+        elif not called and not goes_on and move != _STRUGGLE and not again:
             user.slot = user.learn(move)
         if called:
             if charging_up:
@@ -219,7 +228,7 @@ class View:
         locks = move in _TRAP or move in _FRENZY or move == _RAGE
         held = row[C["trapping"]] or row[C["locked"]] or row[C["rage"]]
         row[C["lock_turns"]] = 0 if not locks else min(row[C["lock_turns"]] + 1, 5) if held else 1
-        row[C["last_move"]] = move
+        row[C["last_move"]], user.called = move, called or again
         if row[C["charging"]] and goes_on:
             row[C["charging"]] = row[C["invulnerable"]] = 0
         self._trap(user, foe, move in _TRAP and not missed)
@@ -230,6 +239,10 @@ class View:
         elif move == _RAGE and not missed:
             self._started_rage = not row[C["rage"]]
             row[C["rage"]] = 1
+
+    def _again(self, user: Pokemon, move: int) -> bool:
+        """A trapping move called by Mirror Move, which goes on against who came in instead."""
+        return move in _TRAP and user.called and user.row[C["last_move"]] == move and move not in user.moves
 
     def _trap(self, user: Pokemon, foe: Pokemon | None, on: bool) -> None:
         user.row[C["trapping"]] = on
@@ -247,6 +260,14 @@ class View:
             elif source == "[from] confusion":
                 row[C["invulnerable"]] = 0
                 self._stop(pokemon, foe)
+                self._dizzy = None
+
+    def _hit_itself(self) -> None:
+        """Someone in its confusion did, behind a substitute, so that no damage was shown."""
+        if self._dizzy is not None:
+            self._dizzy.row[C["invulnerable"]] = 0
+            self._stop(self._dizzy, self.active[0 if self._dizzy is self.active[1] else 1])
+        self._dizzy = None
 
     def _stop(self, pokemon: Pokemon, foe: Pokemon | None) -> None:
         """Full paralysis or a self-hit breaks off what it was in the middle of."""
@@ -266,6 +287,8 @@ class View:
     def _cant(self, line: list[str]) -> None:
         pokemon, foe = self._of(line)
         row, why = pokemon.row, line[3]
+        if self._dizzy is pokemon:
+            self._dizzy = None
         if why == "slp":
             row[C["sleep_turns"]] = min(row[C["sleep_turns"]] + 1, 7)
         elif why == "par":
@@ -288,7 +311,10 @@ class View:
             row[C["toxic_turns"]] = 0
 
     def _curestatus(self, line: list[str]) -> None:
-        self._set_status(self._of(line)[0], 0)
+        pokemon = self._of(line)[0]
+        if pokemon.row[_STAT] == _FREEZE:
+            self._thawed.append(pokemon)
+        self._set_status(pokemon, 0)
 
     def _boost(self, line: list[str]) -> None:
         column = _BOOST.get(line[3])
@@ -337,6 +363,7 @@ class View:
             row[C["substitute_hits"]] = 0
             self._rage_failed(foe)
         elif effect == "Bide":
+            self._dizzy = None
             row[C["lock_turns"]] = 0
         elif effect == "confusion":
             row[C["confusion_turns"]] = 0
@@ -349,10 +376,13 @@ class View:
             self._trap(foe, pokemon, False)
 
     def _activate(self, line: list[str]) -> None:
-        row, effect = self._of(line)[0].row, line[3]
+        pokemon = self._of(line)[0]
+        row, effect = pokemon.row, line[3]
         if effect == "confusion":
+            self._dizzy = pokemon
             row[C["confusion_turns"]] = min(row[C["confusion_turns"]] + 1, 7)
         elif effect == "Bide":
+            self._dizzy = None
             row[C["lock_turns"]] = min(row[C["lock_turns"]] + 1, 5)
         elif effect == "Substitute":
             row[C["substitute_hits"]] = min(row[C["substitute_hits"]] + 1, 5)
@@ -363,7 +393,8 @@ class View:
     def _prepare(self, line: list[str]) -> None:
         row = self._of(line)[0].row
         row[C["charging"]] = 1
-        row[C["invulnerable"]] = move_id(line[3]) in (_DIG, _FLY)
+        if move_id(line[3]) in (_DIG, _FLY):
+            row[C["invulnerable"]] = 1
 
     def _transform(self, line: list[str]) -> None:
         pokemon, foe = self._of(line)
@@ -389,6 +420,8 @@ class View:
 
     def _turn(self, line: list[str]) -> None:
         self.turn = int(line[2])
+        self._thawed.clear()
+        self._hit_itself()
         for pokemon in self.active:
             if pokemon is not None:
                 row = pokemon.row

@@ -61,7 +61,7 @@ def teams_of(name: str) -> tuple[str, ...]:
 
 def battles(knobs: Knobs) -> Iterator[records.Record]:
     tasks = records.jobs(
-        knobs.battles, seed=knobs.seed, teams=teams_of(knobs.teams), first=knobs.first, lines=knobs.coverage
+        knobs.battles, seed=knobs.seed, teams=teams_of(knobs.teams), first=knobs.first, lines=True, raw=True
     )
     if knobs.members:
         from jaxnash.showdown.heuristics import MEMBERS

@@ -18,13 +18,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnash.games.gen1.data import MOVE_IDS
-from jaxnash.games.gen1.game import requests
-from jaxnash.games.gen1.layout import IDS
+from jaxnash.games.gen1.game import gen1, requests
+from jaxnash.games.gen1.layout import FIELD_COLUMNS, IDS, POKEMON_COLUMNS, POKEMON_INDEX, TEAM, VOCABULARIES
 from jaxnash.games.gen1.sites import DROPPED, SITE_IDS, SITES
 from jaxnash.games.gen1.source import Tape, taped
 from jaxnash.games.gen1.state import Setup, start
 from jaxnash.games.gen1.turn import step
 from tests.differential import canonical
+from tests.differential import records as records_
 
 DRAWS = 24  # of a decision, at most
 LANES = 256
@@ -54,7 +55,11 @@ def tape_of(draws: list[list[Any]]) -> tuple[np.ndarray, int]:
 @jax.jit
 def _begin(setups: Setup) -> Any:
     states = jax.vmap(start)(setups)
-    return states, jax.vmap(requests)(states)
+    return states, jax.vmap(requests)(states), jax.vmap(_seen)(states)
+
+
+def _seen(state: Any) -> Any:
+    return gen1().observe(state).obs
 
 
 @jax.jit
@@ -62,25 +67,33 @@ def _step(states: Any, actions: Any, tapes: Any, lengths: Any) -> Any:
     def one(state: Any, action: Any, tape: Any, length: Any) -> Any:
         site, lo, hi, value = (tape[:, i] for i in range(4))
         state, head = step(taped(Tape(site, lo, hi, value, length)), state, action)
-        return state, head, requests(state)
+        return state, head, requests(state), _seen(state)
 
     return jax.vmap(one)(states, actions, tapes, lengths)
 
 
 def replay(records: list[dict[str, Any]]) -> list[tuple[int, str, list[str]]]:
-    """Per record: decisions that agreed; "" or what was wrong then: "draw", "state", "mask"; in words."""
+    """Per record: decisions that agreed; "" or what was wrong then: "draw", "state", "mask", "observation".
+
+    Observations are compared where the records have `lines` and `raw`.
+    """
     results: list[Any] = [None] * len(records)
+    observed = [_observations(record) for record in records]
     for first in range(0, len(records), LANES):
         part = records[first : first + LANES]
         padded = part + [part[0]] * (LANES - len(part))
         setups = jax.tree.map(lambda *xs: jnp.asarray(np.stack(xs)), *[setup_of(r) for r in padded])
-        states, asked = _begin(setups)
+        states, asked, seen = _begin(setups)
         head = None
         for t in range(max(len(r["decisions"]) for r in part) + 1):
-            host, told, heads = jax.tree.map(np.asarray, (states, asked, head))
+            host, told, heads, shown = jax.tree.map(np.asarray, (states, asked, head, seen))
             for i, record in enumerate(part):
                 if results[first + i] is None:
-                    results[first + i] = _check(record, t, i, host, told, heads)
+                    found = _check(record, t, i, host, told, heads)
+                    wanted = observed[first + i]
+                    if found is None and wanted:
+                        found = _check_observations(t, i, shown, wanted[t])
+                    results[first + i] = found
             if all(results[first + i] is not None for i in range(len(part))):
                 break
             actions, tapes, lengths = (
@@ -95,7 +108,7 @@ def replay(records: list[dict[str, Any]]) -> list[tuple[int, str, list[str]]]:
                     actions[i] = [0 if c is None else c for c in decision["choices"]]
                     tapes[i], length = tape_of(decision["draws"])
                 lengths.append(length)
-            states, head, asked = _step(states, actions, tapes, np.array(lengths, np.int32))
+            states, head, asked, seen = _step(states, actions, tapes, np.array(lengths, np.int32))
     return results
 
 
@@ -130,6 +143,47 @@ def _check(record: dict[str, Any], t: int, i: int, states: Any, asked: Any, head
     if masks != told:
         return t, "mask", [f"masks: engine {masks}, Showdown {told}"]
     return None
+
+
+def _observations(record: dict[str, Any]) -> list[Any]:
+    """Per decision: what both sides observe, and where that is not compared, bool[2, 12, F].
+
+    Left out: the PP of an own Pokemon that has had a move twice (Mimic). Which of the two it used shows at a
+    request that lists PP; the bridge takes it for the one that has more until then.
+    """
+    if "lines" not in record or (record["decisions"] and "raw" not in record["decisions"][0]):
+        return []
+    unsure: list[set[int]] = [set(), set()]
+    rows = []
+    for decision, both in zip(record["decisions"], records_.observations(record)):
+        for n, side in enumerate(decision["state"]["sides"]):
+            moves = [move for move, *_ in side["on"]["moves"]] if side["on"] else []
+            if len(set(moves)) < len(moves):
+                unsure[n].add(IDS["species"][side["pokemon"][side["active"]]["species"]])
+        skip = np.zeros((2, *both[0].pokemon.shape), bool)
+        for n in range(2):
+            own = both[n].pokemon[:TEAM, POKEMON_INDEX["base_species"]]
+            skip[n, :TEAM, _PP] = np.isin(own, list(unsure[n]))[:, None]
+        rows.append((both, skip))
+    return rows
+
+
+_PP = slice(POKEMON_INDEX["pp1"], POKEMON_INDEX["pp4"] + 1)
+
+
+def _check_observations(t: int, i: int, seen: Any, wanted: Any) -> Any:
+    both, skip = wanted
+    words = []
+    for n, theirs in enumerate(both):
+        mine = seen.pokemon[i, n]
+        for row, column in np.argwhere((mine != theirs.pokemon) & ~skip[n]):
+            name, species = POKEMON_COLUMNS[column].name, theirs.pokemon[row, POKEMON_INDEX["base_species"]]
+            place = f"side {n} sees row {row} ({VOCABULARIES['species'][species]}) {name}"
+            words.append(f"{place}: engine {mine[row, column]}, bridge {theirs.pokemon[row, column]}")
+        for (column,) in np.argwhere(seen.field[i, n] != theirs.field):
+            what = f"engine {seen.field[i, n, column]}, bridge {theirs.field[column]}"
+            words.append(f"side {n} sees {FIELD_COLUMNS[column].name}: {what}")
+    return (t, "observation", words) if words else None
 
 
 def main() -> None:

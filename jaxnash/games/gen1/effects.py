@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from jaxnash.games.gen1 import data
+from jaxnash.games.gen1 import data, knowledge
 from jaxnash.games.gen1.damage import has_type
 from jaxnash.games.gen1.data import CANNOTMOVE, KIND
 from jaxnash.games.gen1.source import SITE
-from jaxnash.games.gen1.state import SLOTS, Active, Side, cut, pick, put, put_at
+from jaxnash.games.gen1.state import SLOTS, TEAM, Active, Four, Side, cut, pick, put, put_at
 from jaxnash.games.gen1.status import boosted, redropped
 from jaxnash.types import Array
 
@@ -35,9 +35,13 @@ def effects(
     hit: Array,
     blow: Hit,
     last: Array,
+    seen_pp: Four,
     place: Array,
 ) -> tuple[Any, Side, Side]:
-    """What a move does besides damage, but for its secondary effect and what it puts on the foe's status."""
+    """What a move does besides damage, but for its secondary effect and what it puts on the foe's status.
+
+    `seen_pp`: that of `me` before this move was announced.
+    """
     a, t, kind = me.active, foe.active, move.kind
     # its one draw
     usable = [(m != 0) & (pp > 0) for m, pp in zip(t.moves, t.pp, strict=True)]
@@ -71,7 +75,11 @@ def effects(
     for i in range(SLOTS):
         seen = seen + usable[i]
         slot = jnp.where(usable[i] & (seen == number), i, slot)
-    t = put(t, disables, disable_turns=turns, disable_slot=slot, disable_move=pick(t.moves, slot))
+    disabled = pick(t.moves, slot)
+    t = put(t, disables, disable_turns=turns, disable_slot=slot, disable_move=disabled, disabled_turns=0)
+    foe = foe._replace(active=t)
+    foe = knowledge.learnt(foe, disabled, slot, disables)[0]
+    t = foe.active
     learns = mimics & (pick(a.moves, a.slot) != 0)
     a = a._replace(
         moves=put_at(a.moves, a.slot, learns, pick(t.moves, number)),
@@ -105,17 +113,25 @@ def effects(
     t = put(t, hit & (kind == KIND["leechseed"]), leechseed=True)
     quarter = me.maxhp >> 2
     hides = hit & (kind == KIND["substitute"]) & (a.sub == 0) & (4 * me.hp >= me.maxhp)
-    a = put(a, hides, sub=quarter + 1, trapped_turns=0)
+    t = put(t, hides & (a.trapped_turns > 0), trapping=False)
+    a = put(a, hides, sub=quarter + 1, trapped_turns=0, sub_hits=0)
     me = put(me, hides & (me.maxhp > 3), hp=me.hp - quarter)
     a = put(a, hit & (kind == KIND["conversion"]), types=t.types)
+    form = jnp.where(t.form == 0, 1 + t.index, jnp.where(t.form <= TEAM, t.form + TEAM, t.form - TEAM))
+    # its owner knows what it has, unless it has just taken it from `me` and no request came since
+    copied = [(m != 0) & ~(foe.copied & (pp < 0)) for m, pp in zip(t.moves, seen_pp, strict=True)]
+    five = tuple(jnp.where(m != 0, 5, 0) for m in t.moves)
     a = put(
         a,
         hit & (kind == KIND["transform"]),
         transformed=True,
         **{name: getattr(t, name) for name in ("species", "types", "stored", "now", "boosts", "moves")},
-        pp=tuple(jnp.where(m != 0, 5, 0) for m in t.moves),
+        pp=five,
+        seen_pp=tuple(jnp.where(known, 5, -1) for known in copied),
+        form=form,
         virtual=tuple(m != 0 for m in t.moves),
     )
+    me = put(me, hit & (kind == KIND["transform"]), copied=True)
     return s, *_haze(me._replace(active=a), foe._replace(active=t), hit & (kind == KIND["haze"]))
 
 
@@ -181,7 +197,7 @@ def secondary(
     held = (s, number, sleeps, dizzy, gets, falls, extra, main)
     s, number, sleeps, dizzy, gets, falls, extra, main = cut(place, held)
     t = put(t, sleeps, recharge=False)
-    t = put(t, dizzy, confusion=number)
+    t = put(t, dizzy, confusion=number, dizzy_turns=0)
     t = put(t, gets & (status == data.TOX), toxic=1)
     foe = put(foe._replace(active=t), gets, status=status)
     foe = put(foe, sleeps, sleep=number, sleep_start=number, sleep_own=False)

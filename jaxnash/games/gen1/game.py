@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,19 +11,10 @@ import jax.numpy as jnp
 from jaxnash.games.game import Categorical, Game
 from jaxnash.games.gen1 import turn
 from jaxnash.games.gen1.layout import NUM_ACTIONS
+from jaxnash.games.gen1.observe import observe
 from jaxnash.games.gen1.source import hashed
 from jaxnash.games.gen1.state import RUNNING, TIE, State, side_of, start
 from jaxnash.types import Array, Key, TimeStep
-
-
-class Seen(NamedTuple):
-    """What a side is told so far. The observation of `layout` is not there yet: this is only what its request
-    and the turn's number say."""
-
-    turn: Array  # i16
-    moves: Array  # i16[4], ids of actions 0-3, 0 none
-    bench: Array  # i16[5], species of actions 4-8, 0 none
-    hp: Array  # i16[6], the active's, then those of the bench
 
 
 @lru_cache  # the identical functions each time, so that jit compiles them once
@@ -33,7 +24,8 @@ def gen1() -> Game:
     `setup` is a `state.Setup`, which `teams.setup` makes of two packed teams. Actions are i32[2], of
     `layout.NUM_ACTIONS`: 0-3 moves in alphabetical order of id, 4-8 switches in that of species.
     Fight, Recharge and Struggle are action 0; so is waiting. An action that is not legal is replaced by the
-    first legal one and counted in `State.illegal`. The reward is 1 or -1 at the end, 0 for a tie.
+    first legal one and counted in `State.illegal`. Observations are `layout.Observation`, as the Showdown
+    bridge makes them. The reward is 1 or -1 at the end, 0 for a tie.
     """
     return Game(_init, _step, _observe, 2, Categorical(NUM_ACTIONS))
 
@@ -58,18 +50,7 @@ def requests(state: State) -> tuple[turn.Request, turn.Request]:
 
 def _observe(state: State) -> TimeStep:
     asked = requests(state)
-    seen = []
-    for request, active, team in zip(asked, state.actives, state.teams, strict=True):
-        moves = (*active.moves, jnp.zeros_like(active.moves[0]))
-        order = jnp.concatenate([active.index[None].astype(jnp.int32), request.bench])
-        seen.append(
-            Seen(
-                turn=state.turn,
-                moves=jnp.stack([turn.pick(moves, slot) for slot in request.order]).astype(jnp.int16),
-                bench=team.species[request.bench].astype(jnp.int16),
-                hp=team.hp[order],
-            )
-        )
+    seen = [observe(n, state.teams, state.actives, asked[n], state.turn) for n in range(2)]
     won = jnp.where(state.winner == jnp.arange(2), 1.0, -1.0)
     decided = (state.winner != RUNNING) & (state.winner != TIE)
     return TimeStep(

@@ -10,7 +10,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jaxnash.games.gen1 import data
+from jaxnash.games.gen1 import data, knowledge
 from jaxnash.games.gen1.damage import before_roll, confusion_damage, critical_rate, has_type, immune
 from jaxnash.games.gen1.data import CANNOTMOVE, KIND, METRONOME, MIRRORMOVE, NOMOVE, STRUGGLE
 from jaxnash.games.gen1.effects import Hit, effects, secondary, trapped
@@ -30,7 +30,7 @@ def act(
 
     Whoever has no hp left after it has fainted; its fields on the field mean nothing then.
     """
-    acts = me.todo != 0
+    acts, seen = me.todo != 0, me.active.seen_pp
     runs = acts & (me.todo != CANNOTMOVE)
     own = data.move_row(me.todo).own > 0
     me = put(me, runs & own, sub_broke=False)
@@ -40,9 +40,11 @@ def act(
     )
     s, me, before = cut(place, (s, me, before))
     go = before.goes
-    me = cut(place, _spend(me, go))
+    me, goes_on = _spend(me, go)
+    me, again = cut(place, knowledge.chosen(me, go=go, goes_on=goes_on))
     s, me, id, last_damage = _called(draw, s, me, foe, go, last_damage, place + 2)
     move = data.move_row(id)
+    me = me._replace(active=knowledge.announced(me.active, move, go, called=again | (id != me.todo)))
     me, starts = _charge(me, move, go)
     s, me, move, starts, last_damage = cut(place, (s, me, move, starts, last_damage))
     id = move.id
@@ -63,6 +65,7 @@ def act(
     unable |= (move.kind == KIND["ohko"]) & (foe.active.now[3] > me.active.now[3])
     tries = runs & ~(at_foe & unable)
     s, me, missed = _aim(draw, s, me, foe, move, tries, place + 7)
+    me = me._replace(active=put(me.active, missed | (runs & at_foe & away), trapping=False))
     last_damage = jnp.where(missed, 0, last_damage)
     hit = tries & ~missed & (id != METRONOME) & (id != MIRRORMOVE)
     s, me, hit, tries, last_damage = cut(place, (s, me, hit, tries, last_damage))
@@ -73,7 +76,16 @@ def act(
     hit &= ~(at_foe & (move.category != data.STATUS)) | blow.landed
     s, last_damage, blow, hit, me, foe = cut(place, (s, last_damage, blow, hit, me, foe))
     s, me, foe = effects(
-        draw, s, me=me, foe=foe, move=move, hit=hit, blow=blow, last=last_damage, place=place + 12
+        draw,
+        s,
+        me=me,
+        foe=foe,
+        move=move,
+        hit=hit,
+        blow=blow,
+        last=last_damage,
+        seen_pp=seen,
+        place=place + 12,
     )
     s, me, foe = cut(place, (s, me, foe))
     faints |= explodes & ~foe.sub_broke
@@ -83,7 +95,7 @@ def act(
     foe = foe._replace(active=enraged(foe.active, rages, 5))
     s, me, foe = secondary(draw, s, me=me, foe=foe, move=move, hit=hit, blow=blow, place=place + 14)
     hit_thawing = hit & (move.secondary > 0) & (move.status == data.BRN)
-    foe = put(foe, hit_thawing & (foe.status == data.FRZ) & (foe.hp > 0), status=0)
+    foe = put(foe, hit_thawing & (foe.status == data.FRZ) & (foe.hp > 0), status=0, thawed=True)
     s, me, foe = cut(place, (s, me, foe))
 
     crashes = runs & (move.kind == KIND["crash"]) & ~hit
@@ -117,11 +129,12 @@ def _set_pp(me: Side, mask: Array, by: int) -> Side:
     )
 
 
-def _spend(me: Side, go: Array) -> Side:
+def _spend(me: Side, go: Array) -> tuple[Side, Array]:
+    """PP; whether this goes on with what it is locked into."""
     a = me.active
     locked = (a.thrash_move > 0) | (a.charging > 0) | (a.rage > 0) | (a.lock_turns > 0)
     first = ~locked & ~_two_turns(data.move_row(me.todo).kind)
-    return _set_pp(me, go & (me.todo != STRUGGLE) & (first | (a.charging > 0)), -1)
+    return _set_pp(me, go & (me.todo != STRUGGLE) & (first | (a.charging > 0)), -1), locked
 
 
 def _called(
@@ -147,6 +160,7 @@ def _called(
         a = put(a, calls, selected=id, seen=id)
         a, two = remember(a, id, calls)
         me = _set_pp(me._replace(active=a), calls & two, 1)
+        me = knowledge.spent(me, calls & two, 1)
         back = calls & a.transformed & (a.slot < me.base_count)
         more = (pick(me.base_pp, a.slot) + 1) & 63
         me = me._replace(base_pp=put_at(me.base_pp, a.slot, back, more))
@@ -176,7 +190,7 @@ def _thrash(draw: Any, s: Any, me: Side, move: data.Move, runs: Array, place: Ar
     site = jnp.where(new, SITE["thrash_turns"], SITE["confusion_turns"])
     s, number = draw(s, place, site, 2, jnp.where(new, 4, 6), new | tires)
     a = put(a, thrashes & ~new, thrash_turns=left)
-    a = put(a, tires, confusion=number)
+    a = put(a, tires, confusion=number, dizzy_turns=0, lock_uses=0)
     a = put(a, new, thrash_move=move.id, thrash_turns=number, thrash_accuracy=255)
     return s, me._replace(active=a)
 
@@ -274,6 +288,7 @@ def _strike(
         struck = struck + more
     last = jnp.where(behind, raw, jnp.where(direct, dealt, last))
     t = put(t, behind, sub=jnp.where(broke, 0, left))
+    t = put(t, stood, sub_hits=jnp.minimum(t.sub_hits + blows, 5))
     foe = put(put(foe, broke, sub_broke=True), direct, hp=hp)
 
     given = jnp.where(stood, raw, jnp.where(direct, first, 0))
@@ -296,6 +311,7 @@ def _hurt_itself(me: Side, foe: Side, damage: Array, mask: Array, last: Array) -
     astray = mask & (me.active.sub > 0) & (foe.active.sub > 0)
     left = foe.active.sub - damage
     t = put(foe.active, astray, sub=jnp.maximum(left, 0))
+    t = put(t, astray & (left > 0), sub_hits=jnp.minimum(t.sub_hits + 1, 5))
     foe = put(foe, astray & (left <= 0), sub_broke=True)
     me = put(me, mask & (me.active.sub == 0), hp=jnp.maximum(me.hp - damage, 0))
     return me, foe._replace(active=t), last

@@ -43,6 +43,8 @@ class Team(NamedTuple):
     sleep_own: Array  # bool[6]: put to sleep by its own side
     sub_broke: Array  # bool[6]: its substitute broke since it was last the target of a move
     pp: Array  # i8[6, 4]
+    revealed: Array  # bool[6]: the other side has seen it
+    seen_pp: Array  # i8[6, 4]: as the other side infers it, -1 where it has not seen the move
 
 
 class Active(NamedTuple):
@@ -96,17 +98,29 @@ class Active(NamedTuple):
     side_last: Array  # u8, the side's last move used
     enemy_last: Array  # u8, lastEnemyMove
     fell: Array  # i8: 1 + index of who fainted in this turn
+    # What only observations need (`knowledge`, `observe`)
+    shown: Array  # u8, the move last announced since it came in
+    shown_called: Array  # bool: by Metronome or Mirror Move
+    trapping: Array  # bool: as the protocol shows it
+    form: Array  # i8: whose stats it took by Transform; 1 + index of a foe, 7 + index of an ally
+    lock_uses: Array  # i8: layout's lock_turns
+    dizzy_turns: Array  # i8: layout's confusion_turns
+    disabled_turns: Array  # i8: layout's disable_turns
+    sub_hits: Array  # i8
+    turns_in: Array  # i8
+    seen_pp: Four  # i8, as `Team.seen_pp`
+    seen_slot: Array  # i8: 1 + the slot that the other side infers it chose last
 
 
 _WIDE = {"bide_damage": jnp.int32}
 _BYTES = (
     *("species", "moves", "last_move", "disable_move", "thrash_move", "thrash_accuracy", "rage", "lock_move"),
-    *("toxic", "charging", "selected", "seen", "side_last", "enemy_last"),
+    *("toxic", "charging", "selected", "seen", "side_last", "enemy_last", "shown"),
 )
 _SHORTS = ("stored", "now", "sub", "lock_damage")
 _FLAGS = (
     *("virtual", "transformed", "flinch", "focusenergy", "hidden", "leechseed", "lightscreen"),
-    *("mist", "reflect", "recharge", "trapped_maybe"),
+    *("mist", "reflect", "recharge", "trapped_maybe", "shown_called", "trapping"),
 )
 
 
@@ -147,10 +161,13 @@ class Side(NamedTuple):
     sleep_own: Array
     sub_broke: Array
     base_pp: Four
+    base_seen: Four
     base_count: Array  # moves it has of its own
     todo: Array  # i32: the move to make in this turn, 0 none
     sleeper: Array  # bool: one on the bench sleeps, and not by its own side
     frozen: Array  # bool: one on the bench is frozen
+    thawed: Array  # bool: by the foe's move in this step, so that it makes a move that it did not choose
+    copied: Array  # bool: it transformed in this step
 
 
 def put(tree: Any, mask: Array, **values: Any) -> Any:
@@ -220,6 +237,7 @@ def brought(active: Active, *, index: Array, row: Any, mask: Array) -> Active:
         now=dropped(row.stats, row.status),
         moves=row.moves,
         pp=row.pp,
+        seen_pp=row.seen_pp,
     )
     return where(mask, fresh, active)
 
@@ -247,6 +265,7 @@ class Row(NamedTuple):
     sleep_own: Array
     sub_broke: Array
     pp: Four
+    seen_pp: Four
 
 
 def row_of(team: Team, index: Array) -> Row:
@@ -283,10 +302,13 @@ def with_row(active: Active, row: Row) -> Side:
         sleep_own=row.sleep_own,
         sub_broke=row.sub_broke,
         base_pp=row.pp,
+        base_seen=row.seen_pp,
         base_count=sum((move != 0).astype(jnp.int32) for move in row.moves),
         todo=jnp.int32(0),
         sleeper=no,
         frozen=no,
+        thawed=no,
+        copied=no,
     )
 
 
@@ -302,12 +324,13 @@ def bench_of(team: Team, index: Array) -> dict[str, Array]:
 def team_of(side: Side, team: Team) -> Team:
     """The team, with what its active has become."""
     index = side.active.index
-    pp = jnp.stack(side.base_pp)
     changed = {
         name: set_row(getattr(team, name), index, getattr(side, name))
         for name in ("hp", "status", "sleep", "sleep_start", "sleep_own", "sub_broke")
     }
-    return team._replace(**changed, pp=set_row(team.pp, index, pp))
+    for name, slots in (("pp", side.base_pp), ("seen_pp", side.base_seen)):
+        changed[name] = set_row(getattr(team, name), index, jnp.stack(slots))
+    return team._replace(**changed)
 
 
 def kept(active: Active) -> Active:
@@ -341,12 +364,15 @@ def start(setup: Setup) -> State:
             sleep_own=jnp.zeros(TEAM, bool),
             sub_broke=jnp.zeros(TEAM, bool),
             pp=jnp.asarray(data.PP)[moves].astype(jnp.int8),
+            revealed=jnp.arange(TEAM) == 0,
+            seen_pp=jnp.full((TEAM, SLOTS), -1, jnp.int8),
         )
         zero = {name: _zeros(name) for name in Active._fields}
         nothing = Active(**zero)._replace(
             selected=jnp.int32(data.NOMOVE), seen=jnp.int32(data.NOMOVE), index=jnp.int32(0)
         )
         lead = brought(nothing, index=jnp.int32(0), row=row_of(team, jnp.int32(0)), mask=jnp.bool_(True))
+        lead = lead._replace(turns_in=jnp.int32(1))
         teams.append(team)
         actives.append(kept(lead))
     return State(
@@ -361,5 +387,9 @@ def start(setup: Setup) -> State:
 
 def _zeros(name: str) -> Any:
     zero = jnp.bool_(False) if DTYPES[name] == jnp.bool_ else jnp.int32(0)
-    many = {"types": 2, "boosts": 6, **{n: SLOTS for n in ("stored", "now", "moves", "pp", "virtual")}}
+    many = {
+        "types": 2,
+        "boosts": 6,
+        **{n: SLOTS for n in ("stored", "now", "moves", "pp", "virtual", "seen_pp")},
+    }
     return (zero,) * many[name] if name in many else zero

@@ -70,21 +70,25 @@ def before_move(
     asleep = runs & (me.status == data.SLP)
     me = put(me, asleep, sleep=me.sleep - 1)
     a = put(a, frozen | asleep, last_move=0)
-    go = runs & ~frozen & ~asleep & (a.trapped_turns == 0) & ~a.flinch
+    a = put(a, frozen | (asleep & (me.sleep > 0)), trapping=False)
+    awake = runs & ~frozen & ~asleep
+    go = awake & (a.trapped_turns == 0) & ~a.flinch
     recharges = go & a.recharge
     a = put(a, recharges, recharge=False)
+    a = put(a, (awake & ~go) | recharges, trapping=False)
     go &= ~recharges
 
     hindered = go & (a.disable_turns > 0)
     a = put(a, hindered, disable_turns=a.disable_turns - 1)
     move = jnp.where(a.bide_turns > 0, data.BIDE, me.todo)
     stopped = hindered & (a.disable_turns > 0) & (move == a.disable_move)
-    a = put(a, stopped, charging=0)
+    a = put(a, stopped, charging=0, trapping=False)
     go &= ~stopped
 
     dizzy = go & (a.confusion > 0)
     a = put(a, dizzy, confusion=a.confusion - 1)
     dizzy &= a.confusion > 0
+    a = put(a, dizzy, dizzy_turns=jnp.minimum(a.dizzy_turns + 1, 7))
     s, number = draw(s, place, SITE["confusion"], 0, 256, dizzy)
     hurts_itself = dizzy & (number >= CONFUSED)
     go &= ~hurts_itself
@@ -93,11 +97,13 @@ def before_move(
     paralysed &= number < PARALYSED
     go &= ~paralysed
     s, me, a, go, hurts_itself, paralysed = cut(place, (s, me, a, go, hurts_itself, paralysed))
-    a = put(a, hurts_itself | paralysed, bide_turns=0, charging=0, lock_turns=0, thrash_move=0)
+    broken = hurts_itself | paralysed
+    a = put(a, broken, bide_turns=0, charging=0, lock_turns=0, thrash_move=0, trapping=False, lock_uses=0)
     a = put(a, hurts_itself, hidden=False)
 
     bides = go & (a.bide_turns > 0)
     a = put(a, bides, bide_turns=a.bide_turns - 1, bide_damage=a.bide_damage + last_damage)
+    a = put(a, bides, lock_uses=jnp.where(a.bide_turns > 0, jnp.minimum(a.lock_uses + 1, 5), 0))
     unleashes = jnp.where(bides & (a.bide_turns == 0), 2 * a.bide_damage, 0)
     go &= ~bides
     a = put(a, go & (own | (a.lock_target != foe.active.index)), lock_turns=0)

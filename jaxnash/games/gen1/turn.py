@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxnash.games.gen1 import data
+from jaxnash.games.gen1 import data, knowledge
 from jaxnash.games.gen1.layout import NUM_ACTIONS
 from jaxnash.games.gen1.moves import PLACES, act
 from jaxnash.games.gen1.source import SITE, Source
@@ -155,9 +155,10 @@ def step(source: Source, state: State, actions: Array) -> tuple[State, Any]:
     still = forced | ~(fallen[0] | fallen[1])  # nobody has to be replaced: the turn ends
     ends = still & ~over
     sides = [_residual(side, ends & ~forced) for side in sides]
-    sides = [_faint(side, side.hp <= 0) for side in sides]
+    gone = [side.hp <= 0 for side in sides]
+    sides = [_faint(sides[n], gone[n], gone[1 - n]) for n in range(2)]
     sides = _untrap(sides, ends)
-    sides = [side._replace(active=put(side.active, ends, fell=0)) for side in sides]
+    sides = [side._replace(active=knowledge.turn(side.active, ends)) for side in sides]
     teams = [team_of(side, team) for side, team in zip(sides, teams, strict=True)]
     turn = state.turn.astype(jnp.int32) + ends
     lost = [~(team.hp > 0).any() for team in teams]
@@ -217,6 +218,7 @@ def _switch(
 ) -> tuple[Side, Side, Team]:
     """Pokemon `index` comes in where `mask`; `hurts`: poison and burn hurt it at once."""
     team = where(mask, team_of(me, team), team)
+    team = put(team, mask, revealed=team.revealed | (jnp.arange(TEAM) == index))
     row = row_of(team, index)
     row = row._replace(status=jnp.where(row.status == data.TOX, data.PSN, row.status))
     active = brought(me.active, index=index, row=row, mask=mask)
@@ -225,7 +227,7 @@ def _switch(
     ill = hurts & ((row.status == data.BRN) | (row.status == data.PSN))
     new = put(new, ill, hp=jnp.maximum(new.hp - jnp.maximum(new.maxhp >> 4, 1), 0))
     me = where(mask, new, me)
-    t = put(foe.active, mask, last_move=0)
+    t = put(foe.active, mask, last_move=0, trapping=False)
     repeats = mask & (t.lock_turns > 0) & (pick(t.moves, t.slot) == data.METRONOME) & (foe.hp > 0)
     t = put(t, repeats, selected=data.METRONOME, seen=data.METRONOME)
     foe = put(foe._replace(active=t), repeats & (foe.todo != 0), todo=data.METRONOME)
@@ -241,9 +243,9 @@ def _residual(side: Side, mask: Array) -> Side:
     return side._replace(active=put(a, mask, flinch=False, **down))
 
 
-def _faint(side: Side, mask: Array) -> Side:
-    """Nothing of a fainted one stays but the Speed that orders its replacement."""
-    a = side.active
+def _faint(side: Side, mask: Array, foe: Array) -> Side:
+    """Nothing of a fainted one stays but the Speed that orders its replacement; `foe`: the other one did."""
+    a = put(side.active, foe, trapping=False)
     gone = blank(a, a.index)._replace(
         species=a.species,
         stored=side.base,

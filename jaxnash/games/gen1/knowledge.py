@@ -1,0 +1,81 @@
+"""What the protocol of a battle shows, kept as it happens for observations.
+
+Most of an observation can be read off the state. The rest is what a player counts (turns in confusion, hits
+on a substitute) and what it infers (which of a foe's moves have been used how often); the rules are those by
+which `jaxnash.showdown.view` reads Showdown's lines.
+"""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+
+from jaxnash.games.gen1 import data
+from jaxnash.games.gen1.data import KIND, STRUGGLE
+from jaxnash.games.gen1.state import SLOTS, Active, Side, pick, put, put_at
+from jaxnash.types import Array
+
+
+def learnt(side: Side, move: Array, slot: Array, mask: Array) -> tuple[Side, Array]:
+    """A move was seen that is in `slot`, unless one that was seen before may have been it: the slot it is
+    taken for. Of two alike that is the one of more PP, or the one by Mimic."""
+    a = side.active
+    best, most = slot, jnp.int32(-1)
+    for i in range(SLOTS):
+        worth = 2 * a.seen_pp[i] + a.virtual[i]
+        better = (a.moves[i] == move) & (a.seen_pp[i] >= 0) & (worth > most)
+        best, most = jnp.where(better, i, best), jnp.where(better, worth, most)
+    new = mask & (most < 0) & (pick(a.moves, slot) == move)
+    full = jnp.asarray(data.PP)[move]
+    return _set(side, slot, new, full), best
+
+
+def _set(side: Side, slot: Array, mask: Array, pp: Array) -> Side:
+    """The PP seen of a slot; the Pokemon's own follows unless it is transformed."""
+    a = side.active
+    return side._replace(
+        active=a._replace(seen_pp=put_at(a.seen_pp, slot, mask, pp)),
+        base_seen=put_at(side.base_seen, slot, mask & ~a.transformed, pp),
+    )
+
+
+def spent(side: Side, mask: Array, by: int) -> Side:
+    """PP of the slot it is thought to have chosen, in six bits."""
+    a = side.active
+    slot = a.seen_slot - 1
+    return _set(side, slot, mask & (slot >= 0), (pick(a.seen_pp, slot) + by) & 63)
+
+
+def chosen(side: Side, *, go: Array, goes_on: Array) -> tuple[Side, Array]:
+    """It moves; `goes_on`: with what it is locked into. The first line that announces a move.
+
+    Also returns whether that is a trapping move called before, which goes on against who came in instead.
+    """
+    a, move = side.active, data.move_row(side.todo)
+    again = ~goes_on & a.shown_called & (a.shown == side.todo) & (move.kind == KIND["trap"])
+    for i in range(SLOTS):
+        again &= ~((a.moves[i] == side.todo) & (a.seen_pp[i] >= 0))
+    own = go & ~goes_on & (side.todo != STRUGGLE)
+    free = own & ~side.thawed & ~again
+    side, slot = learnt(side, side.todo, a.slot, free)
+    side = side._replace(active=put(side.active, free, seen_slot=1 + slot))
+    two = (move.kind == KIND["charge"]) | (move.kind == KIND["hide"])
+    return spent(side, go & (side.todo != STRUGGLE) & (goes_on == two), -1), again
+
+
+def announced(active: Active, move: data.Move, go: Array, *, called: Array) -> Active:
+    """The line that announces the move made in the end."""
+    a = active
+    traps = move.kind == KIND["trap"]
+    rage = move.kind == KIND["rage"]
+    locks = traps | rage | (move.kind == KIND["thrash"])
+    held = ~called & (a.trapping | (a.thrash_move > 0) | (a.rage > 0))
+    uses = jnp.where(locks, jnp.where(held, jnp.minimum(a.lock_uses + 1, 5), 1), 0)
+    shown = jnp.where(move.id == data.NOMOVE, data.FISSURE, move.id)
+    return put(a, go, shown=shown, shown_called=called, trapping=traps, lock_uses=uses)
+
+
+def turn(active: Active, mask: Array) -> Active:
+    """A turn begins."""
+    a = active
+    disabled = jnp.minimum(a.disabled_turns + 1, 7)
+    return put(a, mask, fell=0, turns_in=jnp.minimum(a.turns_in + 1, 10), disabled_turns=disabled)
