@@ -6,7 +6,7 @@ import sys
 
 import tyro
 
-from benchmarks import bridge, cfr, deep_cfr, deep_cfr_knobs, evaluator, leduc_floor, rollouts
+from benchmarks import bridge, cfr, deep_cfr, deep_cfr_knobs, engine, evaluator, leduc_floor, rollouts
 from jaxnash.runs.cli import main as cli
 
 COMMANDS = {
@@ -14,6 +14,7 @@ COMMANDS = {
     "cfr": cfr.run_from_command_line,
     "deep_cfr": deep_cfr.run_from_command_line,
     "deep_cfr_knobs": deep_cfr_knobs.run_from_command_line,
+    "engine": engine.run_from_command_line,
     "evaluator": evaluator.run_from_command_line,
     "leduc_floor": leduc_floor.run_from_command_line,
     "rollouts": rollouts.run_from_command_line,

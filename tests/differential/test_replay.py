@@ -1,0 +1,66 @@
+"""The engine is Showdown's simulator: draws, states, legal actions and observations of recorded battles."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.differential import records
+from tests.differential.__main__ import teams_of
+from tests.differential.replay import replay
+
+SEED = 2026
+BATTLES, PARTS = 500, 2  # in CI; parts run side by side
+
+
+def divergences(battles: int, first: int, seed: int = SEED) -> tuple[list[str], int]:
+    """Each divergence in words, and how many decisions agreed."""
+    jobs = records.jobs(battles, seed=seed, first=first, teams=teams_of(""), lines=True, raw=True)
+    found, decisions, chunk = [], 0, 250
+    played = list(records.play(jobs))
+    for start in range(0, len(played), chunk):
+        for number, (at, kind, words) in enumerate(replay(played[start : start + chunk])):
+            decisions += at
+            if kind:
+                place = f"battle {first + start + number}, decision {at}"
+                found.append(f"{place}: {kind}: {'; '.join(words[:4])}")
+    return found, decisions
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_recorded_battles_come_out_the_same(part: int) -> None:
+    each = BATTLES // PARTS
+    found, decisions = divergences(each, part * each)
+    assert not found, "\n".join(found)
+    assert decisions > 40 * each
+
+
+@pytest.mark.slow
+def test_twenty_thousand_battles_come_out_the_same() -> None:
+    found: list[str] = []
+    for first in range(0, 20_000, 1000):
+        found += divergences(1000, first, SEED + 1)[0]
+        print(f"{first + 1000} battles, {len(found)} divergences", flush=True)
+    assert not found, "\n".join(found)
+
+
+def test_the_judge_sees_what_is_wrong() -> None:
+    """A record that was tampered with: a draw, a state, a legal action, what a side is told."""
+    jobs = records.jobs(1, seed=SEED, teams=teams_of(""), lines=True, raw=True, turns=6)
+    (record,) = records.play(jobs)
+    assert replay([record])[0][1] == ""
+    decision = record["decisions"][2]
+    drawn = next(draw for draw in decision["draws"] if draw[0] == "accuracy")
+    drawn[2] += 1
+    assert replay([record])[0][1] == "draw"
+    drawn[2] -= 1
+    side = decision["state"]["sides"][0]
+    side["on"]["boosts"][0] += 1
+    assert replay([record])[0][:2] == (1, "state")
+    side["on"]["boosts"][0] -= 1
+    legal = decision["requests"][0]["legal"]
+    legal[0] = 1 - legal[0]
+    assert replay([record])[0][:2] == (2, "mask")
+    legal[0] = 1 - legal[0]
+    at = next(i for i, line in enumerate(record["lines"]) if line.startswith(("1|switch|p2a", "1|drag|p2a")))
+    record["lines"][at] = record["lines"][at].replace("100/100", "99/100")
+    assert replay([record])[0][1] == "observation"
