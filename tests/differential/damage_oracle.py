@@ -9,11 +9,18 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
+from jaxnash.games.gen1 import moves
+from jaxnash.games.gen1.damage import immune
+from jaxnash.games.gen1.data import STATUS, move_row
 from jaxnash.games.gen1.layout import IDS, MOVE_TABLE, SPECIES_TABLE, VOCABULARIES
+from jaxnash.games.gen1.sites import SITE_IDS
+from jaxnash.games.gen1.state import Active, Row, with_row, zeros
 from jaxnash.showdown.simulator import install, node_path
 from jaxnash.types import JaxnashError
 
@@ -102,6 +109,72 @@ def describe(case: np.ndarray) -> str:
 def _word(name: str, value: int) -> str:
     vocabulary = name.removeprefix("foe_").rstrip("12")
     return VOCABULARIES[vocabulary][value] if vocabulary in ("move", "species", "type") else str(value)
+
+
+@jax.jit
+def engine(cases: Any) -> tuple[Any, Any, Any]:
+    """The engine's `damage`, `substitute` and `draws` of `Damage` for the same cases."""
+    return jax.vmap(_engine)(cases)
+
+
+def _engine(case: Any) -> tuple[Any, Any, Any]:
+    of = {name: case[i] for i, name in enumerate(CASE)}
+
+    def draw(count: Any, place: Any, site: Any, lo: Any, hi: Any, mask: Any) -> tuple[Any, Any]:
+        del place, lo, hi
+        number = of["crit"] if site == SITE_IDS["crit"] else of["roll"]
+        counted = 0 if site == SITE_IDS["multi_hit"] else mask  # drawn before getDamage
+        return count + counted, number % 8 if site == SITE_IDS["multi_hit"] else number
+
+    def flag(name: str) -> Any:
+        return of[name] > 0
+
+    one, nothing = jnp.int32(1), jnp.int32(0)
+    plain = Active(**{name: zeros(name) for name in Active._fields})
+    mine = plain._replace(
+        types=(of["type1"], of["type2"]),
+        now=(of["atk"], one, of["spc"], one),
+        focusenergy=flag("focusenergy"),
+    )
+    theirs = plain._replace(
+        types=(of["foe_type1"], of["foe_type2"]),
+        now=(one, of["foe_def"], of["foe_spc"], one),
+        reflect=flag("reflect"),
+        lightscreen=flag("lightscreen"),
+        mist=flag("mist"),
+        sub=of["substitute"],
+    )
+    four = (nothing,) * 4
+    blank = Row(
+        of["species"],
+        of["level"],
+        one,
+        four,
+        four,
+        one,
+        *(nothing,) * 3,
+        *(jnp.bool_(False),) * 2,
+        four,
+        four,
+    )
+    me = with_row(mine, blank)._replace(base=(of["base_atk"], one, of["base_spc"], one))
+    foe = with_row(theirs, blank)._replace(
+        base=(one, of["foe_base_def"], of["foe_base_spc"], one), hp=of["foe_hp"]
+    )
+    move = move_row(of["move"])
+    strikes = (move.own == 0) & (move.category != STATUS)
+    unhurt = (move.own == 0) & immune(foe.active, move)
+    hits = strikes & ~unhurt
+    draws, raw, landed, _ = moves.damage(
+        draw, nothing, me=me, foe=foe, move=move, hit=hits, last=nothing, place=nothing
+    )
+    struck = jnp.where(landed, raw, jnp.where(strikes | unhurt | (of["substitute"] > 0), IMMUNE, NONE))
+    left = jnp.where(landed, jnp.maximum(of["substitute"] - raw, 0), of["substitute"])
+    # behind a substitute that stands, the damage told is what was drained; there are draws for confusion
+    stands = landed & (left > 0)
+    struck = jnp.where(stands & (move.drain > 0), jnp.maximum(raw >> 1, 1), struck)
+    confuses = stands & (move.secondary > 0) & (move.confusion > 0)
+    return struck, left, draws + confuses + (confuses & (of["crit"] < move.secondary))
 
 
 assert len(MOVE_TABLE["power"]) == len(VOCABULARIES["move"])

@@ -216,19 +216,10 @@ def _aim(
     return s, me._replace(active=a), aims & (number >= accuracy)
 
 
-def _strike(
-    draw: Any,
-    s: Any,
-    *,
-    me: Side,
-    foe: Side,
-    move: data.Move,
-    hit: Array,
-    unleashed: Array,
-    last: Array,
-    place: Array,
-) -> tuple[Any, Side, Side, Array, Hit]:
-    """Damage to the foe or to its substitute, with recoil and drained hp."""
+def damage(
+    draw: Any, s: Any, *, me: Side, foe: Side, move: data.Move, hit: Array, last: Array, place: Array
+) -> tuple[Any, Array, Array, Array]:
+    """Of a blow: i32[] whatever hp is left, whether it lands, and how many blows there are."""
     a, t, kind = me.active, foe.active, move.kind
     attacks = hit & (move.own == 0) & (move.category != data.STATUS)
     many = attacks & (kind == KIND["often"])
@@ -266,9 +257,27 @@ def _strike(
     )
     for name, value in fixed:
         raw = jnp.where(kind == KIND[name], value, raw)
-    raw = jnp.where(unleashed > 0, unleashed, raw)
     fails = ((kind == KIND["psywave"]) & ~wave_ok) | ((kind == KIND["counter"]) & ~counters)
-    landed = (attacks & ~fails) | (unleashed > 0)
+    return s, raw, attacks & ~fails, blows
+
+
+def _strike(
+    draw: Any,
+    s: Any,
+    *,
+    me: Side,
+    foe: Side,
+    move: data.Move,
+    hit: Array,
+    unleashed: Array,
+    last: Array,
+    place: Array,
+) -> tuple[Any, Side, Side, Array, Hit]:
+    """Damage to the foe or to its substitute, with recoil and drained hp."""
+    t, kind = foe.active, move.kind
+    s, raw, landed, blows = damage(draw, s, me=me, foe=foe, move=move, hit=hit, last=last, place=place)
+    raw = jnp.where(unleashed > 0, unleashed, raw)
+    landed |= unleashed > 0
     raw, landed, blows = cut(place, (raw, landed, blows))
     blows = jnp.where(foe.sub_broke | (unleashed > 0), 1, blows)
 

@@ -367,7 +367,7 @@ def start(setup: Setup) -> State:
             revealed=jnp.arange(TEAM) == 0,
             seen_pp=jnp.full((TEAM, SLOTS), -1, jnp.int8),
         )
-        zero = {name: _zeros(name) for name in Active._fields}
+        zero = {name: zeros(name) for name in Active._fields}
         nothing = Active(**zero)._replace(
             selected=jnp.int32(data.NOMOVE), seen=jnp.int32(data.NOMOVE), index=jnp.int32(0)
         )
@@ -385,7 +385,7 @@ def start(setup: Setup) -> State:
     )
 
 
-def _zeros(name: str) -> Any:
+def zeros(name: str) -> Any:
     zero = jnp.bool_(False) if DTYPES[name] == jnp.bool_ else jnp.int32(0)
     many = {
         "types": 2,
