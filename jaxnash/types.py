@@ -71,7 +71,8 @@ class Scripted(NamedTuple):
     """A member that plays by rule."""
 
     name: str
-    choose: Callable[[Any, Any], Any]  # (battle record or state, rng) -> action
+    choose: Callable[..., Any]  # (battle record or time step, rng) -> action
+    sees_state: bool = False  # in a scan: `choose(step, rng, state, *, seat)`, with the game's whole state
 
 
 class External(NamedTuple):

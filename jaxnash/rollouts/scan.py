@@ -19,6 +19,7 @@ class _Seat(NamedTuple):
     policy: tuple[Callable[..., Any], ...]  # (initial_carry, apply), empty for a scripted member
     choose: Callable[..., Any] | None
     greedy: bool
+    sees_state: bool
 
 
 class _Now(NamedTuple):
@@ -37,7 +38,8 @@ def scan_rollout(game: Game, *, length: int, batch: int) -> Callable[..., Trajec
     """A function `(key, seats, setups=None, *, ids, mixtures) -> Trajectory` of shape [length, batch, P].
 
     `seats` has one `Neural` or `Scripted` member per player. A `Scripted` member's `choose(step, key)` is
-    written in JAX for one game: `step` is the `TimeStep` as its seat sees it, without the axis [P].
+    written in JAX for one game: `step` is the `TimeStep` as its seat sees it, without the axis [P]. One with
+    `sees_state` has `choose(step, key, state, *, seat)`, where `state` is the game's and `seat` an int.
     `setups` is a tree with leading axis [B] (or None), a row's setup for each of its episodes. `ids` are what
     `Trajectory.member` says of the seats (default 0, 1, ...). Where `mixtures[seat]` is f[K] instead of None,
     that member's params are stacked [K, ...]; one of the K is drawn for each episode, and its number is added
@@ -72,7 +74,10 @@ def scan_rollout(game: Game, *, length: int, batch: int) -> Callable[..., Trajec
             obs, legal, active, reward = jax.tree.map(lambda leaf: leaf[:, seat], tuple(now.step[:4]))
             view = TimeStep(obs, legal, active, reward, now.step.terminated, now.step.truncated)
             if player.choose is not None:
-                action = jax.vmap(player.choose)(view, keys)
+                if player.sees_state:
+                    action = jax.vmap(partial(player.choose, seat=seat))(view, keys, now.state)
+                else:
+                    action = jax.vmap(player.choose)(view, keys)
                 nothing = jnp.zeros(batch, jnp.float32)
                 return jnp.where(view.active, action, 0), nothing, nothing, now.carries[seat]
             apply = player.policy[1]
@@ -175,7 +180,7 @@ def _fold(keys: Key, number: int) -> Key:
 
 def _static(member: Member) -> _Seat:
     if isinstance(member, Neural):
-        return _Seat((member.policy.initial_carry, member.policy.apply), None, member.greedy)
+        return _Seat((member.policy.initial_carry, member.policy.apply), None, member.greedy, False)
     if isinstance(member, Scripted):
-        return _Seat((), member.choose, False)
+        return _Seat((), member.choose, False, member.sees_state)
     raise JaxnashError(f"{member.name} plays on a server; only neural and scripted members play in a scan")

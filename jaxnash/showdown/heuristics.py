@@ -184,9 +184,16 @@ def choose_boss(record: BattleRecord, rng: random.Random) -> int:
         return (
             FIRST_SWITCH + min(left, key=lambda i: asked.switches[i]) if left else choose_random(record, rng)
         )
+    scores = boss_scores(record)
+    least = min(scores.values())
+    return rng.choice([action for action, score in scores.items() if score == least])
+
+
+def boss_scores(record: BattleRecord) -> dict[int, int]:
+    """The boss's scores of the legal moves."""
     own, other = _actives(record)
     scores = {}
-    for action, move in moves.items():
+    for action, move in _legal_moves(record).items():
         score = 10
         status_move = M["category"][move] == STATUS_MOVE
         if status_move and M["status"][move] and other[C["status"]]:
@@ -196,8 +203,7 @@ def choose_boss(record: BattleRecord, rng: random.Random) -> int:
         if not status_move and effectiveness(M["type"][move], other) > 1:
             score -= 1
         scores[action] = score
-    least = min(scores.values())
-    return rng.choice([action for action, score in scores.items() if score == least])
+    return scores
 
 
 def choose_simple_heuristics(record: BattleRecord, rng: random.Random) -> int:

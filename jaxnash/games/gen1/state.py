@@ -32,6 +32,7 @@ class Team(NamedTuple):
 
     species: Array  # u8[6]
     order: Array  # i8[6]: places in the order of the species' names, empty ones last
+    present: Array  # i8[6]: places in Showdown's present order, where who comes in and who leaves change places
     level: Array  # u8[6]
     maxhp: Array  # i16[6]
     stats: Array  # i16[6, 4]
@@ -353,6 +354,7 @@ def start(setup: Setup) -> State:
         team = Team(
             species=species,
             order=jnp.argsort(jnp.where(species > 0, species, 255)).astype(jnp.int8),
+            present=jnp.arange(TEAM, dtype=jnp.int8),
             level=jnp.asarray(setup.level[n]).astype(jnp.uint8),
             maxhp=maxhp,
             stats=jnp.asarray(setup.stats[n]).astype(jnp.int16),

@@ -218,7 +218,9 @@ def _switch(
 ) -> tuple[Side, Side, Team]:
     """Pokemon `index` comes in where `mask`; `hurts`: poison and burn hurt it at once."""
     team = where(mask, team_of(me, team), team)
-    team = put(team, mask, revealed=team.revealed | (jnp.arange(TEAM) == index))
+    first, last = jnp.arange(TEAM) == 0, team.present == index
+    present = jnp.where(first, index.astype(jnp.int8), jnp.where(last, team.present[0], team.present))
+    team = put(team, mask, revealed=team.revealed | (jnp.arange(TEAM) == index), present=present)
     row = row_of(team, index)
     row = row._replace(status=jnp.where(row.status == data.TOX, data.PSN, row.status))
     active = brought(me.active, index=index, row=row, mask=mask)
