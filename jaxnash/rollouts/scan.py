@@ -13,13 +13,23 @@ from jaxnash.games.game import Game
 from jaxnash.types import Array, JaxnashError, Key, Member, Neural, PyTree, Scripted, TimeStep, Trajectory
 
 
+class Mix(NamedTuple):
+    """A seat that one of several members plays, drawn for each episode.
+
+    Number k < K is the k-th of the stacked params, K + i the i-th of the scripted members; without a network
+    K is 0.
+    """
+
+    stacked: Neural | None  # params [K, ...]
+    scripted: tuple[Scripted, ...]
+
+
 class _Seat(NamedTuple):
     """What is static about a seat: which functions play it."""
 
-    policy: tuple[Callable[..., Any], ...]  # (initial_carry, apply), empty for a scripted member
-    choose: Callable[..., Any] | None
+    policy: tuple[Callable[..., Any], ...]  # (initial_carry, apply), empty for scripted members
+    rules: tuple[tuple[Callable[..., Any], bool], ...]  # choose, sees_state
     greedy: bool
-    sees_state: bool
 
 
 class _Now(NamedTuple):
@@ -43,7 +53,7 @@ def scan_rollout(game: Game, *, length: int, batch: int) -> Callable[..., Trajec
     `setups` is a tree with leading axis [B] (or None), a row's setup for each of its episodes. `ids` are what
     `Trajectory.member` says of the seats (default 0, 1, ...). Where `mixtures[seat]` is f[K] instead of None,
     that member's params are stacked [K, ...]; one of the K is drawn for each episode, and its number is added
-    to the seat's id.
+    to the seat's id. A seat may also be a `Mix` of stacked params and scripted members, with f[K + scripts].
 
     Each row starts a fresh game and starts another as soon as one ends. Randomness is keyed by row, episode
     and turn, so a row does not depend on the others. A row that stops within a game has the policy's value
@@ -73,13 +83,23 @@ def scan_rollout(game: Game, *, length: int, batch: int) -> Callable[..., Trajec
             player = players[seat]
             obs, legal, active, reward = jax.tree.map(lambda leaf: leaf[:, seat], tuple(now.step[:4]))
             view = TimeStep(obs, legal, active, reward, now.step.terminated, now.step.truncated)
-            if player.choose is not None:
-                if player.sees_state:
-                    action = jax.vmap(partial(player.choose, seat=seat))(view, keys, now.state)
+            action, log_prob, value = jnp.zeros(batch, jnp.int32), *(jnp.zeros(batch),) * 2
+            carry, nets = now.carries[seat], 0
+            if player.policy:
+                nets = 1 if mixtures[seat] is None else jax.tree.leaves(params[seat])[0].shape[0]
+                action, log_prob, value, carry = infer(seat, now, view, keys, jnp.minimum(choice, nets - 1))
+            for number, (rule, sees_state) in enumerate(player.rules, start=nets):
+                if sees_state:
+                    by_rule = jax.vmap(partial(rule, seat=seat))(view, keys, now.state)
                 else:
-                    action = jax.vmap(player.choose)(view, keys)
-                nothing = jnp.zeros(batch, jnp.float32)
-                return jnp.where(view.active, action, 0), nothing, nothing, now.carries[seat]
+                    by_rule = jax.vmap(rule)(view, keys)
+                mine = choice == number if nets or len(player.rules) > 1 else jnp.ones(batch, bool)
+                action = jnp.where(mine, jnp.where(view.active, by_rule, 0), action)
+                log_prob, value = jnp.where(mine, 0.0, log_prob), jnp.where(mine, 0.0, value)
+            return action, log_prob, value, carry
+
+        def infer(seat: int, now: _Now, view: TimeStep, keys: Key, choice: Array):
+            player = players[seat]
             apply = player.policy[1]
             inputs = (view.obs, view.legal, now.carries[seat], now.reset)
             if mixtures[seat] is None:
@@ -158,7 +178,7 @@ def scan_rollout(game: Game, *, length: int, batch: int) -> Callable[..., Trajec
 
     def rollout(
         key: Key,
-        seats: tuple[Member, ...],
+        seats: tuple[Member | Mix, ...],
         setups: PyTree = None,
         *,
         ids: tuple[int, ...] | None = None,
@@ -167,7 +187,7 @@ def scan_rollout(game: Game, *, length: int, batch: int) -> Callable[..., Trajec
         if len(seats) != game.num_players:
             raise JaxnashError(f"the game has {game.num_players} seats, not {len(seats)}")
         players = tuple(_static(member) for member in seats)
-        params = tuple(member.params if isinstance(member, Neural) else () for member in seats)
+        params = tuple(_params(member) for member in seats)
         numbers = jnp.asarray(range(len(seats)) if ids is None else ids, jnp.int32)
         return run(players, key, params, setups, numbers, mixtures or (None,) * len(seats))
 
@@ -178,9 +198,19 @@ def _fold(keys: Key, number: int) -> Key:
     return jax.vmap(lambda key: jax.random.fold_in(key, number))(keys)
 
 
-def _static(member: Member) -> _Seat:
+def _params(member: Member | Mix) -> PyTree:
+    net = member.stacked if isinstance(member, Mix) else member
+    return net.params if isinstance(net, Neural) else ()
+
+
+def _static(member: Member | Mix) -> _Seat:
+    if isinstance(member, Mix):
+        rules = tuple((one.choose, one.sees_state) for one in member.scripted)
+        if member.stacked is None:
+            return _Seat((), rules, False)
+        return _static(member.stacked)._replace(rules=rules)
     if isinstance(member, Neural):
-        return _Seat((member.policy.initial_carry, member.policy.apply), None, member.greedy, False)
+        return _Seat((member.policy.initial_carry, member.policy.apply), (), member.greedy)
     if isinstance(member, Scripted):
-        return _Seat((), member.choose, False, member.sees_state)
+        return _Seat((), ((member.choose, member.sees_state),), False)
     raise JaxnashError(f"{member.name} plays on a server; only neural and scripted members play in a scan")

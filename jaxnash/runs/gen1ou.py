@@ -43,7 +43,7 @@ from jaxnash.showdown.rollout import Battle, play, showdown_rollout
 from jaxnash.showdown.teams import TeamSet
 from jaxnash.types import Member, Neural, Policy, PolicySpec, Trajectory
 
-GAMMA, PPO_EPOCHS = 0.999, 3
+GAMMA, PPO_EPOCHS, SHAPING = 0.999, 3, 0.5
 DECISIONS_A_BATTLE = 36  # one seat's, about; sizes buffers and estimates, never results
 # Measured on two ordinary cores; used for the estimate alone.
 BATTLES_A_SECOND, SAMPLES_A_SECOND, STARTUP_SECONDS = 40.0, 5000.0, 30.0
@@ -160,17 +160,33 @@ class League:
         def candidate(params: Any, greedy: bool = False) -> Neural:
             return Neural(name, policy, params, spec, greedy)
 
-        def rollout(update: int, params: Any) -> Trajectory:
+        def on_engine(update: int, params: Any) -> Trajectory:
+            trajectory, row = engine(update, params)
+            write_json(folder / "ppo" / f"update_{update:05d}.json", row)
+            return trajectory
+
+        def on_showdown(update: int, params: Any) -> Trajectory:
             pairs = self.against_mixture(population, mixture, knobs.oracle_battles, "ppo", iteration, update)
             members = [candidate(params), *population]
             trajectory, outcomes = showdown_rollout(
                 self.pool, members, battles_of(pairs, self.teams),
                 parallel=knobs.parallel_battles, length=knobs.turn_limit + 84,
-                rows=max(8, knobs.oracle_battles // 4), gamma=GAMMA, shaping=0.5,
+                rows=max(8, knobs.oracle_battles // 4), gamma=GAMMA, shaping=SHAPING,
             )  # fmt: skip
             met = [row_of(outcome, [m.name for m in members]) for outcome in outcomes]
             write_bytes(folder / "ppo" / f"update_{update:05d}.jsonl", lines_of(met))
             return trajectory
+
+        rollout = on_showdown
+        if knobs.backend == "engine":
+            from jaxnash.runs.gen1_engine import ROWS, engine_rollouts
+
+            engine = engine_rollouts(
+                candidate(start), population, mixture, self.teams, gamma=GAMMA, shaping=SHAPING,
+                length=-(-knobs.oracle_battles * DECISIONS_A_BATTLE // ROWS),
+                path=(knobs.seed, "ppo", iteration),
+            )  # fmt: skip
+            rollout = on_engine
 
         def on_step(row: dict[str, Any]) -> None:
             advance(1, step_note(row))
@@ -237,6 +253,7 @@ class League:
         gap = oracle_gap(cell)
         return member, {
             "name": member.name,
+            "ppo_on": self.knobs.backend,
             "oracle_gap": gap.gap,
             "oracle_gap_ci": list(gap.ci),
             "oracle_gap_significant": gap.significant,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from jaxnash.policies.spec import MODEL_SIZES
 from jaxnash.runs.checkpoint import restore
@@ -28,7 +29,9 @@ class Knobs:
     oracle_updates: int = 7
     """PPO updates against the mixture, after the cloning."""
     oracle_battles: int = 256
-    """Fresh battles of one PPO update (even)."""
+    """Fresh battles of one PPO update (even); on the engine, about as many."""
+    backend: Literal["showdown", "engine"] = "showdown"
+    """Where PPO plays: on Showdown or on the JAX engine. All that is measured is measured on Showdown."""
     batch_size: int = 512
     """Decisions in a minibatch, of cloning and of PPO."""
     learning_rate: float = 1.4e-3

@@ -198,6 +198,9 @@ def warnings(results: Results) -> list[Warned]:
     if unsure:
         text = f"the oracle gap found by {', '.join(unsure)} is not significantly above 0 (99 % on pairs)"
         found.append(Warned(False, text))
+    if results.config.get("backend") == "engine":
+        text = "PPO played on the JAX engine; every figure here was measured on Showdown"
+        found.append(Warned(False, text))
     size = len(results.table.names)
     unplayed = size * (size - 1) // 2 - len(results.table.cells)
     if unplayed:

@@ -56,8 +56,9 @@ def test_five_iterations(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_smoke(tmp_path: Path) -> None:
-    run("--smoke", "--run-dir", str(tmp_path / "run"))
+@pytest.mark.parametrize("backend", ["showdown", "engine"])
+def test_smoke(tmp_path: Path, backend: str) -> None:
+    run("--smoke", "--backend", backend, "--run-dir", str(tmp_path / "run"))
     summary = read_json(tmp_path / "run" / "psro_summary.json")
     print(f"smoke run: {summary['timing']['phases']['all']:.0f} s, aim 120 s")
     assert summary["num_iterations"] == 1

@@ -10,7 +10,7 @@ import pytest
 from jaxnash.games.game import TERMINAL, Categorical, Game, sampled
 from jaxnash.games.kuhn import kuhn
 from jaxnash.policies.networks import mlp_policy
-from jaxnash.rollouts.scan import scan_rollout
+from jaxnash.rollouts.scan import Mix, scan_rollout
 from jaxnash.types import External, JaxnashError, Neural, Scripted, TimeStep
 
 LENGTH, BATCH = 13, 32
@@ -141,6 +141,28 @@ def test_a_mixture_is_drawn_once_an_episode_and_plays_the_drawn_params(rollout):
     expected = counts.sum() * np.array([0.7, 0.3])
     assert counts[2] == 0
     assert np.sum((counts[:2] - expected) ** 2 / expected) < 15  # one degree of freedom: p of about 1e-4
+
+
+def test_a_seat_of_networks_and_scripts_plays_who_was_drawn(rollout):
+    nets = [player(seed) for seed in range(2)]
+    stacked = nets[0]._replace(params=jax.tree.map(lambda *x: jnp.stack(x), *[net.params for net in nets]))
+    never_bet = Scripted("never-bet", lambda step, key: jnp.int32(0))
+    sees = Scripted("sees", lambda step, key, state, *, seat: jnp.where(step.legal[1], seat, 0), True)
+    mix, weights = Mix(stacked, (ALWAYS_BET, never_bet, sees)), jnp.array([0.2, 0.2, 0.2, 0.1, 0.3])
+    rows = jax.tree.map(np.asarray, rollout(jax.random.key(3), (player(5), mix), mixtures=(None, weights)))
+    who, acts, action = rows.member[..., 1] - 1, rows.active[..., 1], rows.action[..., 1]
+    assert set(np.unique(who)) == {0, 1, 2, 3, 4}
+    assert np.all(action[acts & np.isin(who, (2, 4))] == 1) and not action[who == 3].any()
+    obs, legal = rows.obs[:, :, 1], rows.legal[:, :, 1]
+    for number, net in enumerate(nets):
+        head, value, _ = net.policy.apply(net.params, obs, legal, (), None)
+        log_prob = Categorical(2).log_prob(head, action)
+        mine = who == number
+        np.testing.assert_allclose(rows.log_prob[..., 1][mine], log_prob[mine], atol=1e-5)
+        np.testing.assert_allclose(rows.value[..., 1][mine], value[mine], atol=1e-5)
+    assert not rows.log_prob[..., 1][who > 1].any() and not rows.value[..., 1][who > 1].any()
+    only = rollout(jax.random.key(3), (player(5), Mix(None, (never_bet,))), mixtures=(None, jnp.ones(1)))
+    assert not np.asarray(only.action[..., 1]).any()
 
 
 def test_setups_reach_their_rows_again_at_every_reset():

@@ -67,9 +67,7 @@ def matchup(own: Array, other: Array) -> Array:
     """i32: four times (best multiplier of own types on the other minus the reverse)."""
 
     def best(attackers: Array, defenders: Array) -> Array:
-        first, second = (
-            effectiveness(attackers[..., C[name]], defenders) for name in ("type1", "type2")
-        )
+        first, second = (effectiveness(attackers[..., C[name]], defenders) for name in ("type1", "type2"))
         one, two = attackers[..., C["type1"]] > 0, attackers[..., C["type2"]] > 0
         return jnp.maximum(jnp.where(one, first, 0), jnp.where(two, second, 0))
 
