@@ -72,10 +72,6 @@ def parsed() -> Knobs:
 def run(knobs: Knobs) -> Path:
     """Play, solve, train, repeat, report. Returns the run directory."""
     stop.watch()
-    if knobs.backend == "engine":
-        from jaxnash.runs.gen1_engine import FLAG
-
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAG}".strip()
     check_format(knobs.battle_format)
     jax.config.update(
         "jax_compilation_cache_dir", str(cache_dir() / "xla")

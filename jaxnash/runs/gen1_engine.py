@@ -21,7 +21,6 @@ from jaxnash.showdown.teams import TeamSet, draw_teams
 from jaxnash.types import Array, JaxnashError, Member, Neural, Params, Scripted, Trajectory
 
 ROWS, CAPACITY = 64, 4  # battles at once; networks of a mixture, doubled until they fit
-FLAG = "--xla_backend_extra_options=xla_cpu_use_multi_output_fusion"  # half as fast again on a CPU
 
 
 def engine_rollouts(
