@@ -50,8 +50,8 @@ class Engine:
     """battles that Showdown plays in each"""
     ppo: int = 3
     """updates of self-play PPO on the engine that are timed; 0: none"""
-    fusion: bool = True
-    """let XLA fuse across outputs on a CPU (an XLA flag, set before JAX starts)"""
+    fusion: bool = False
+    """let XLA fuse across outputs on a CPU (a flag of XLA that crashes it on other programs)"""
     seed: int = 0
     write: bool = False
     """write the results to benchmarks/results/engine.json"""

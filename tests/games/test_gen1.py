@@ -23,21 +23,23 @@ LANES, STEPS = 64, 200
 
 @pytest.fixture(scope="module")
 def played():
-    """One compiled run of random legal actions: everything seen, and the states at the end."""
+    """One compiled run of random legal actions (but for the first of lane 0): what was seen, and the end."""
     game, teams = jn.games.gen1(), setup((TEAM, TEAM))
 
-    def one(key):
+    def one(key, wrong):
         def body(state, key):
             now = game.observe(state)
             choose, go = jax.random.split(key)
             actions = jax.random.categorical(choose, jnp.where(now.legal, 0.0, -jnp.inf))
+            actions = jnp.where(wrong & (state.illegal == 0), jnp.array([99, -1]), actions)
             return game.step(go, state, actions), now
 
         return jax.lax.scan(body, game.init(key, teams), jax.random.split(key, STEPS))
 
     run = jax.jit(jax.vmap(one))
     keys = jax.random.split(jax.random.key(0), LANES)
-    return jax.device_get(run(keys)), jax.device_get(run(keys))
+    wrong = jnp.arange(LANES) == 0
+    return jax.device_get(run(keys, wrong)), jax.device_get(run(keys, wrong))
 
 
 def test_battles_end_and_pay_what_they_are_worth(played):
@@ -50,9 +52,15 @@ def test_battles_end_and_pay_what_they_are_worth(played):
         assert won.any() and alive[won, winner].all() and not alive[won, 1 - winner].any()
 
 
-def test_somebody_can_always_act_and_nobody_played_an_illegal_action(played):
+def test_an_illegal_action_is_counted_and_another_one_played(played):
     (state, seen), _ = played
-    assert seen.legal.any(axis=-1).all() and not state.illegal.any()
+    assert state.illegal[0] == 2 and not state.illegal[1:].any()
+    assert seen.obs.field[0, 1, 0, 0] in (1, 2)  # the battle went on
+
+
+def test_somebody_can_always_act(played):
+    (state, seen), _ = played
+    assert seen.legal.any(axis=-1).all()
     assert (seen.active.any(axis=-1) | seen.terminated).all()
     waits = ~seen.active
     assert (seen.legal[waits].sum(axis=-1) == 1).all() and seen.legal[waits][:, 0].all()
