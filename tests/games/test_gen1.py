@@ -59,7 +59,7 @@ def test_an_illegal_action_is_counted_and_another_one_played(played):
 
 
 def test_somebody_can_always_act(played):
-    (state, seen), _ = played
+    (_, seen), _ = played
     assert seen.legal.any(axis=-1).all()
     assert (seen.active.any(axis=-1) | seen.terminated).all()
     waits = ~seen.active
