@@ -25,6 +25,7 @@ from jaxnash.games.gen1.sites import DROPPED, SITE_IDS, SITES
 from jaxnash.games.gen1.source import Tape, taped
 from jaxnash.games.gen1.state import Setup, start
 from jaxnash.games.gen1.turn import step
+from jaxnash.showdown.pokemon import to_id
 from tests.differential import canonical
 from tests.differential import records as records_
 
@@ -75,7 +76,9 @@ def _step(states: Any, actions: Any, tapes: Any, lengths: Any) -> Any:
 
 
 def replay(records: list[dict[str, Any]]) -> list[tuple[int, str, list[str]]]:
-    """Per record: decisions that agreed; "" or what was wrong then: "draw", "state", "mask", "observation".
+    """Per record: decisions that agreed; "" or what was wrong then.
+
+    That is "draw", "state", "mask", "order" (of the team, in requests) or "observation".
 
     Observations are compared where the records have `lines` and `raw`.
     """
@@ -98,20 +101,20 @@ def replay(records: list[dict[str, Any]]) -> list[tuple[int, str, list[str]]]:
                     results[first + i] = found
             if all(results[first + i] is not None for i in range(len(part))):
                 break
-            actions, tapes, lengths = (
-                np.zeros((LANES, 2), np.int32),
-                np.zeros((LANES, DRAWS, 4), np.int32),
-                [],
-            )
-            for i, record in enumerate(padded):
-                length = 0
-                if t < len(record["decisions"]):
-                    decision = record["decisions"][t]
-                    actions[i] = [0 if c is None else c for c in decision["choices"]]
-                    tapes[i], length = tape_of(decision["draws"])
-                lengths.append(length)
-            states, head, asked, seen = _step(states, actions, tapes, np.array(lengths, np.int32))
+            states, head, asked, seen = _step(states, *inputs(padded, t))
     return results
+
+
+def inputs(records: list[dict[str, Any]], t: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Actions, tapes and their lengths of decision `t`, one battle a lane."""
+    actions, tapes = np.zeros((len(records), 2), np.int32), np.zeros((len(records), DRAWS, 4), np.int32)
+    lengths = np.zeros(len(records), np.int32)
+    for i, record in enumerate(records):
+        if t < len(record["decisions"]):
+            decision = record["decisions"][t]
+            actions[i] = [0 if c is None else c for c in decision["choices"]]
+            tapes[i], lengths[i] = tape_of(decision["draws"])
+    return actions, tapes, lengths
 
 
 def _check(record: dict[str, Any], t: int, i: int, states: Any, asked: Any, heads: Any) -> Any:
@@ -144,6 +147,16 @@ def _check(record: dict[str, Any], t: int, i: int, states: Any, asked: Any, head
     told = [r["legal"] for r in decisions[t]["requests"]]
     if masks != told:
         return t, "mask", [f"masks: engine {masks}, Showdown {told}"]
+    return _check_order(decisions[t].get("raw", ()), lane(states), t)
+
+
+def _check_order(raw: Any, state: Any, t: int) -> Any:
+    """The teams' present order, which only requests as sent tell."""
+    for n, (sent, team) in enumerate(zip(raw, state.teams)):
+        names = [to_id(one["details"].split(",")[0]) for one in orjson.loads(sent)["side"]["pokemon"]]
+        mine = [VOCABULARIES["species"][int(team.species[i])] for i in team.present[: len(names)]]
+        if mine != names:
+            return t, "order", [f"side {n} order: engine {mine}, Showdown {names}"]
     return None
 
 

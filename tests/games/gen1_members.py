@@ -1,4 +1,4 @@
-"""What the bridge's scripted members see and do at the decisions of recorded battles, and the JAX ones there."""
+"""What the bridge's scripted members see and do at decisions of recorded battles, and the JAX ones there."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from poke_env.player import SimpleHeuristicsPlayer
 
 from jaxnash.games.gen1 import expected, scripted
-from jaxnash.games.gen1.layout import IDS, TEAM
+from jaxnash.games.gen1.layout import IDS, SPECIES_TABLE, STATS, TEAM
 from jaxnash.games.gen1.scripted import WHICH, Draw, Known
 from jaxnash.games.gen1.state import SLOTS
 from jaxnash.keys import derive
@@ -21,7 +21,7 @@ from jaxnash.showdown.battle import BattleRecord
 from jaxnash.showdown.codec import observe
 from jaxnash.showdown.pokemon import to_id
 from jaxnash.showdown.request import FIRST_SWITCH
-from tests.differential import records
+from tests.differential import records, replay
 
 NAMES = tuple(heuristics.MEMBERS)
 
@@ -33,6 +33,7 @@ class Case(NamedTuple):
     choices: dict[str, int]  # by member
     scores: dict[str, np.ndarray]  # NaN where the bridge has none
     fallback: bool  # poke-env did not give a legal order
+    unlike: bool  # poke-env takes an active Pokemon for another than the one that it is
     at: tuple[int, int]  # decision, side
 
 
@@ -69,24 +70,37 @@ def cases(record: records.Record) -> Iterator[Case]:
             choices = {name: m.choose(seat, Drawn(drawn)) for name, m in heuristics.MEMBERS.items()}
             failed = seat.extras.get("fallbacks", 0) > before
             given = (observe(seat), np.array(seat.legal), known(seat), drawn)
-            yield Case(given, choices, scores(seat, failed), failed, (number, seat.side))
+            yield Case(given, choices, scores(seat, failed), failed, unlike(seat), (number, seat.side))
 
 
 def known(record: BattleRecord) -> Known:
     """What the request says and the observation does not."""
     team = record.asked.data["side"]["pokemon"]
     places = {IDS["species"][to_id(one["details"].split(",")[0])]: i for i, one in enumerate(team)}
-    found = Known(np.zeros(TEAM, np.int32), np.arange(SLOTS), *np.zeros((2, TEAM), np.int32), 0, 0)
-    found.position[:] = np.arange(TEAM)
+    position, slot = np.arange(TEAM, dtype=np.int32), np.arange(SLOTS, dtype=np.int32)
+    hps, maxhps = np.zeros((2, TEAM), np.int32)
     for i, row in enumerate(record.view.rows()[0]):
-        place = found.position[i] = places[row[damage.C["base_species"]]]
+        place = position[i] = places[row[damage.C["base_species"]]]
         hp = team[place]["condition"].split()[0].split("/")
-        found.hp[i], found.maxhp[i] = int(hp[0]), int(hp[-1])
-    found.slot[: len(record.asked.moves)] = record.asked.moves
+        hps[i], maxhps[i] = int(hp[0]), int(hp[-1])
+    slot[: len(record.asked.moves)] = record.asked.moves
     stats = team[0]["stats"]
-    return found._replace(
-        slot=found.slot.astype(np.int32), attack=np.int32(stats["atk"]), special=np.int32(stats["spa"])
-    )
+    return Known(position, slot, hps, maxhps, np.int32(stats["atk"]), np.int32(stats["spa"]))
+
+
+def unlike(record: BattleRecord) -> bool:
+    """Whether an active Pokemon has other base stats or types in poke-env than in the observation: it takes
+    who transforms into a transformed Pokemon, or one with new types, for what that one was before."""
+    battle = heuristics._poke_env_battle(record)
+    for (row, *_), mon in zip(record.view.rows(), battle.all_active_pokemons):
+        species = row[damage.C["species"]]
+        types = [row[damage.C[name]] for name in ("type1", "type2")]
+        theirs = [IDS["type"][kind.name.lower()] for kind in mon.types]
+        stats = [mon.base_stats[name] for name in ("atk", "def", "spa", "spe")]
+        mine = [int(SPECIES_TABLE[name][species]) for name in STATS]
+        if stats != mine or theirs != [kind for kind in types if kind]:
+            return True
+    return False
 
 
 def scores(record: BattleRecord, failed: bool) -> dict[str, np.ndarray]:
@@ -163,10 +177,31 @@ def evaluate(given: list[tuple[Any, ...]]) -> tuple[dict[str, np.ndarray], dict[
         part = given[first : first + LANES]
         padded = part + [part[0]] * (LANES - len(part))
         out = jax.device_get(_jitted(*jax.tree.map(lambda *xs: np.stack(xs), *padded)))
-        parts.append(jax.tree.map(lambda x, n=len(part): x[:n], out))
-    choices, found = jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
+        parts.append(out)
+    choices, found = jax.tree.map(lambda *xs: np.concatenate(xs)[: len(given)], *parts)
     wide = {
         name: np.ascontiguousarray(x).view(np.float64)[..., 0] if x.dtype == np.uint32 else x
         for name, x in found.items()
     }
     return choices, wide | {"matchup": wide["matchup"] / 4}
+
+
+@jax.jit
+def _known(states: Any) -> tuple[Known, Known]:
+    return jax.vmap(lambda state: (scripted.known(state, 0), scripted.known(state, 1)))(states)
+
+
+def first_states(battles: list[records.Record]) -> Any:
+    """The engine's states at their first decision, [LANES, ...]."""
+    padded = battles + [battles[0]] * (replay.LANES - len(battles))
+    setups = [replay.setup_of(record) for record in padded]
+    return replay._begin(jax.tree.map(lambda *xs: np.stack(xs), *setups))[0]
+
+
+def known_by_the_engine(battles: list[records.Record]) -> Iterator[tuple[Known, Known]]:
+    """What `scripted.known` makes of the engine's states at each decision, for both sides, [LANES, ...]."""
+    padded = battles + [battles[0]] * (replay.LANES - len(battles))
+    states = first_states(battles)
+    for t in range(max(len(record["decisions"]) for record in battles)):
+        yield jax.device_get(_known(states))
+        states = replay._step(states, *replay.inputs(padded, t))[0]

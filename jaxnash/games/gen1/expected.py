@@ -46,7 +46,7 @@ def _at(table: np.ndarray, index: Array) -> Array:
 
 
 def stat(rows: Array, name: str) -> Array:
-    """i32: a stat with its stages and the drop by paralysis or burn. An opponent's is the layout's estimate."""
+    """i32: a stat with its stages and the drop by paralysis or burn. An opponent's is estimated."""
     stages = _at(data.STAGES, rows[..., C[f"boost_{name}"]] + 6)
     value = jnp.minimum(rows[..., C[f"stat_{name}"]] * stages // 100, 999)
     if name == "spe":
@@ -74,14 +74,14 @@ def matchup(own: Array, other: Array) -> Array:
     return best(own, other) - best(other, own)
 
 
+def _own(value: Any, rows: Array) -> Array:
+    """`value`, as one of each element of `rows`, which are never negative. Of what all share XLA makes one
+    factor of two, or a reciprocal, and rounds otherwise than Python does."""
+    return jnp.where(rows < 0, jnp.zeros_like(value), value)
+
+
 def _double(value: Array) -> Array:
     return value.astype(jnp.float64)
-
-
-def _over(value: Array, natural: Array, divisor: float) -> Array:
-    """`value` / `divisor`, which XLA would multiply by a rounded reciprocal if the divisor were one for all of
-    `value`; `natural` is never negative and of its shape."""
-    return value / jnp.where(natural < 0, 1.0, divisor)
 
 
 def hit_chance(attacker: Array, defender: Array, move: Array) -> Array:
@@ -95,7 +95,7 @@ def hit_chance(attacker: Array, defender: Array, move: Array) -> Array:
 def hp_left(rows: Array) -> Array:
     """f64, in hp."""
     shown = rows[..., C["hp"]]
-    return _over(_double(shown * rows[..., C["stat_hp"]]), shown, 1000.0)
+    return _double(shown * rows[..., C["stat_hp"]]) / _own(1000.0, shown)
 
 
 def _hit(attacker: Array, defender: Array, move: Array, critical: bool) -> Array:
@@ -125,13 +125,15 @@ def _hit(attacker: Array, defender: Array, move: Array, critical: bool) -> Array
 
 
 def expected_damage(attacker: Array, defender: Array, move: Array, *, low: bool = False) -> Array:
-    """f64: mean damage in hp with misses, critical hits, rolls and several hits in it, not capped by the hp left.
+    """f64: mean damage in hp with misses, critical hits, rolls and several hits, not capped by the hp left.
 
     `low`: instead the least that one hit does, critical hits and misses apart. A two-turn move counts half.
     Counter, Bide and the one-hit knock-outs count nothing: what they do is not up to their user alone.
     """
+    move = _own(move, defender[..., C["hp"]])
+    level = _double(_own(attacker[..., C["level"]], defender[..., C["hp"]]))
     chance = jnp.float64(1.0) if low else hit_chance(attacker, defender, move)
-    level, power = _double(attacker[..., C["level"]]), fact("power", move)
+    power = fact("power", move)
     asleep = defender[..., C["status"]] == data.SLP
     normal = _hit(attacker, defender, move, False)
     if low:
@@ -142,8 +144,8 @@ def expected_damage(attacker: Array, defender: Array, move: Array, *, low: bool 
         rate = jnp.minimum(rate // jnp.where(attacker[..., C["focusenergy"]] > 0, 4, 1), 255)
         # whole numbers, so that no rounding can differ
         mean = _double((256 - rate) * normal + rate * _hit(attacker, defender, move, True)) / 256.0
-        twice = jnp.where(fact("charge", move) > 0, 2.0, 1.0)
-        usual = _over(chance * mean * _MEAN_ROLL * _double(fact("hits", move)) / twice, normal, 10.0)
+        parts = jnp.where(fact("charge", move) > 0, 20.0, 10.0)
+        usual = chance * mean * _MEAN_ROLL * _double(fact("hits", move)) / parts
     damage = jnp.where((power <= 1) | ((move == _DREAM_EATER) & ~asleep), 0.0, usual)
     fixed = fact("fixed", move)
     damage = jnp.where(fixed > 0, chance * _double(fixed), damage)

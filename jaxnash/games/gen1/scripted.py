@@ -1,9 +1,9 @@
 """The scripted members of `jaxnash.showdown.heuristics` in JAX, to play in a jitted rollout.
 
-Each is a plan: which actions it would choose among, given what it sees. A draw makes an action of the plan, so
-that with the same numbers drawn the action is the bridge's own. They read the rows of the observation. Two
-also need what Showdown's requests tell the bridge and an observation leaves out (`Known`): the boss and
-SimpleHeuristics.
+Each is a plan: which actions it would choose among, given what it sees. A draw makes an action of the plan;
+with the same numbers drawn, the action is the bridge's own. They read the rows of the observation. Two also
+need what Showdown's requests tell the bridge and an observation leaves out (`Known`): the boss and
+SimpleHeuristics. Their members see the state; they read their own side of it, no more.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def _moves(now: Seen) -> Array:
 
 
 def _ids(now: Seen) -> Array:
-    """i32[4]: the moves of actions 0-3. Where there is no choice of move it is not known which one that is."""
+    """i32[4]: the moves of actions 0-3; 0 where there is no choice of move."""
     ids = now.own[0, C["move1"] : C["move4"] + 1]
     return jnp.where(now.single, 0, ids)
 
@@ -146,8 +146,8 @@ def move_damage(now: Seen, *, low: bool = False) -> Array:
 
 
 def threat(own: Array, other: Array) -> Array:
-    """f64[n] (within `exact()`): the most expected damage that the opponent's revealed moves, or unseen ones of
-    its types, do to each of the rows `own`."""
+    """f64[n] (within `exact()`): the most expected damage that the opponent's revealed moves, or unseen ones
+    of its types, do to each of the rows `own`."""
     moves = [other[C[f"move{i + 1}"]] for i in range(SLOTS)]
     known = reduce(jnp.maximum, [expected_damage(other[None], own, move[None]) for move in moves])
     types = [other[C[name]] for name in ("type1", "type2")]
@@ -239,8 +239,8 @@ def gym_leader(now: Seen, more: Known | None = None) -> Plan:
 
 
 def boss_scores(now: Seen) -> Array:
-    """i32[4]: 10; +5 for a status move on a target that has a status; -1 for a boost on the first turn; -1 for
-    a super-effective move."""
+    """i32[4]: 10; +5 for a status move on a target that has a status; -1 for a boost on the first turn; -1
+    for a super-effective move."""
     ids, other = _ids(now), now.other[0]
     status_move = fact("category", ids) == data.STATUS
     useless = status_move & (fact("status", ids) > 0) & (other[C["status"]] > 0)
@@ -276,7 +276,7 @@ def _table(values: np.ndarray, index: Array) -> Array:
 
 
 def simple_matchups(now: Seen, more: Known) -> Array:
-    """f64[6] (within `exact()`): poke-env's `_estimate_matchup` of the own rows with the opponent's active."""
+    """f64[6] (within `exact()`): poke-env's `_estimate_matchup` of own rows with the opponent's active."""
     other = now.other[0]
     mult = matchup(now.own, other).astype(jnp.float64) / 4.0
     speed, foe = (_table(data.SPECIES["spe"], rows[..., C["species"]]) for rows in (now.own, other))
@@ -305,8 +305,12 @@ def simple_damage(now: Seen) -> Array:
 
 
 def simple_heuristics(now: Seen, more: Known) -> Plan:
-    """poke-env's SimpleHeuristicsPlayer, as it plays Gen 1: its moves to set up are never made there, since it
-    compares their target with a word."""
+    """poke-env's SimpleHeuristicsPlayer as it plays Gen 1. It never makes its moves to set up: it compares
+    their target, which is no word, with a word.
+
+    poke-env takes one that transforms into a transformed Pokemon, or into one with new types, for what that
+    one was before, and leaves a fainted one its types of Transform or Conversion; this does not.
+    """
     moves, switches = _moves(now), now.legal[SLOTS:]
     own = now.own[0]
     attack, special = own[C["boost_atk"]], own[C["boost_spc"]]

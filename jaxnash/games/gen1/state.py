@@ -32,9 +32,7 @@ class Team(NamedTuple):
 
     species: Array  # u8[6]
     order: Array  # i8[6]: places in the order of the species' names, empty ones last
-    present: (
-        Array  # i8[6]: places in Showdown's present order, where who comes in and who leaves change places
-    )
+    present: Array  # i8[6]: places in Showdown's present order; a switch exchanges two
     level: Array  # u8[6]
     maxhp: Array  # i16[6]
     stats: Array  # i16[6, 4]
