@@ -139,7 +139,8 @@ def openspiel_jax(name: str) -> Contender:
         policy = {}
         for player, rows in enumerate(solver.iset_map):
             sums = np.asarray(solver.averages[player], np.float64)
-            legal = np.asarray(solver.constants.iset_action_mask[player], bool)
+            masks: Any = solver.constants.iset_action_mask
+            legal = np.asarray(masks[player], bool)
             for key, row in rows.items():
                 if key:  # the empty one stands for the root
                     p = sums[row] / sums[row].sum()
