@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -42,7 +43,7 @@ def engine_rollouts(
     scripted nor a network of the learner's spec.
     """
     mix, weights, names = opponents(learner, population, mixture)
-    rollout = scan_rollout(gen1(), length=length, batch=ROWS)
+    rollout = _rollout(length)
     packed = [one_team(team) for team in teams.packed]
 
     def play(update: int, params: Params) -> tuple[Trajectory, dict[str, Any]]:
@@ -56,6 +57,11 @@ def engine_rollouts(
         return shaped(trajectory, gamma=gamma, shaping=shaping), met(trajectory, names)
 
     return play
+
+
+@lru_cache  # so that iterations share what was compiled
+def _rollout(length: int) -> Callable[..., Trajectory]:
+    return scan_rollout(gen1(), length=length, batch=ROWS)
 
 
 def one_team(packed: str) -> tuple[np.ndarray, ...]:
