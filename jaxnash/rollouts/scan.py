@@ -74,10 +74,7 @@ def scan_rollout(game: Game, *, length: int, batch: int) -> Callable[..., Trajec
             obs, legal, active, reward = jax.tree.map(lambda leaf: leaf[:, seat], tuple(now.step[:4]))
             view = TimeStep(obs, legal, active, reward, now.step.terminated, now.step.truncated)
             if player.choose is not None:
-                if player.sees_state:
-                    action = jax.vmap(partial(player.choose, seat=seat))(view, keys, now.state)
-                else:
-                    action = jax.vmap(player.choose)(view, keys)
+                action = by_rule(player, view, keys, state=now.state, seat=seat)
                 nothing = jnp.zeros(batch, jnp.float32)
                 return jnp.where(view.active, action, 0), nothing, nothing, now.carries[seat]
             apply = player.policy[1]
@@ -172,6 +169,13 @@ def scan_rollout(game: Game, *, length: int, batch: int) -> Callable[..., Trajec
         return run(players, key, params, setups, numbers, mixtures or (None,) * len(seats))
 
     return rollout
+
+
+def by_rule(player: Any, view: TimeStep, keys: Key, *, state: PyTree, seat: int) -> Array:
+    """Actions i32[B] of a scripted member; `player` has its `choose` and `sees_state`."""
+    if player.sees_state:
+        return jax.vmap(partial(player.choose, seat=seat))(view, keys, state)
+    return jax.vmap(player.choose)(view, keys)
 
 
 def _fold(keys: Key, number: int) -> Key:
