@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnash.games.game import Game
+from jaxnash.rollouts.scan import by_rule
 from jaxnash.types import (
     Array,
     External,
@@ -91,6 +92,7 @@ class _Player(NamedTuple):
     initial_carry: Any
     apply: Any  # of a network, or None
     greedy: bool
+    sees_state: bool  # as of `Scripted`
 
 
 class _Lanes(NamedTuple):
@@ -140,7 +142,7 @@ def hands(
             obs, legal, active, reward = jax.tree.map(lambda leaf: leaf[:, seat], tuple(step[:4]))
             if player.choose is not None:
                 view = TimeStep(obs, legal, active, reward, step.terminated, step.truncated)
-                return jnp.where(active, jax.vmap(player.choose)(view, here), 0), own
+                return jnp.where(active, by_rule(player, view, here, state=now.state, seat=seat), 0), own
             inputs = (obs, legal, own, now.turn == 0)
             network = networks[seat]
             if network is None:
@@ -362,10 +364,10 @@ def _sides(*seats: tuple[Any, Array | None]) -> tuple[Any, Any, Any]:
     for member, weight in seats:
         if isinstance(member, Neural):
             policy = member.policy
-            players.append(_Player(None, policy.initial_carry, policy.apply, member.greedy))
+            players.append(_Player(None, policy.initial_carry, policy.apply, member.greedy, False))
             params.append(member.params)
         else:
-            players.append(_Player(member.choose, _nothing, None, False))
+            players.append(_Player(member.choose, _nothing, None, False, member.sees_state))
             params.append(())
         weights.append(None if weight is None else np.asarray(weight / np.sum(weight), np.float32))
     return tuple(players), tuple(params), tuple(weights)

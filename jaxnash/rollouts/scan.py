@@ -28,7 +28,7 @@ class _Seat(NamedTuple):
     """What is static about a seat: which functions play it."""
 
     policy: tuple[Callable[..., Any], ...]  # (initial_carry, apply), empty for scripted members
-    rules: tuple[tuple[Callable[..., Any], bool], ...]  # choose, sees_state
+    rules: tuple[Scripted, ...]
     greedy: bool
 
 
@@ -88,13 +88,10 @@ def scan_rollout(game: Game, *, length: int, batch: int) -> Callable[..., Trajec
             if player.policy:
                 nets = 1 if mixtures[seat] is None else jax.tree.leaves(params[seat])[0].shape[0]
                 action, log_prob, value, carry = infer(seat, now, view, keys, jnp.minimum(choice, nets - 1))
-            for number, (rule, sees_state) in enumerate(player.rules, start=nets):
-                if sees_state:
-                    by_rule = jax.vmap(partial(rule, seat=seat))(view, keys, now.state)
-                else:
-                    by_rule = jax.vmap(rule)(view, keys)
+            for number, rule in enumerate(player.rules, start=nets):
+                chosen = by_rule(rule, view, keys, state=now.state, seat=seat)
                 mine = choice == number if nets or len(player.rules) > 1 else jnp.ones(batch, bool)
-                action = jnp.where(mine, jnp.where(view.active, by_rule, 0), action)
+                action = jnp.where(mine, jnp.where(view.active, chosen, 0), action)
                 log_prob, value = jnp.where(mine, 0.0, log_prob), jnp.where(mine, 0.0, value)
             return action, log_prob, value, carry
 
@@ -141,14 +138,19 @@ def scan_rollout(game: Game, *, length: int, batch: int) -> Callable[..., Trajec
                 valid=seen(jnp.ones((batch, 1), bool)),
             )
             episode = now.episode + ended
-            fresh = start(episode_keys(episode))
 
             def pick(new: Array, old: Array) -> Array:
                 return jnp.where(ended.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
+            def anew(going: tuple[PyTree, TimeStep]) -> tuple[PyTree, TimeStep]:
+                fresh = start(episode_keys(episode))
+                return jax.tree.map(pick, (fresh, jax.vmap(game.observe)(fresh)), going)
+
+            # cond also keeps XLA from working out the whole step once more for each leaf of the state
+            state, after = jax.lax.cond(ended.any(), anew, lambda going: going, (state, after))
             following = _Now(
-                state=jax.tree.map(pick, fresh, state),
-                step=jax.tree.map(pick, jax.vmap(game.observe)(fresh), after),
+                state=state,
+                step=after,
                 reset=ended,
                 episode=episode,
                 turn=jnp.where(ended, 0, now.turn + 1),
@@ -194,6 +196,13 @@ def scan_rollout(game: Game, *, length: int, batch: int) -> Callable[..., Trajec
     return rollout
 
 
+def by_rule(player: Any, view: TimeStep, keys: Key, *, state: PyTree, seat: int) -> Array:
+    """Actions i32[B] of a scripted member; `player` has its `choose` and `sees_state`."""
+    if player.sees_state:
+        return jax.vmap(partial(player.choose, seat=seat))(view, keys, state)
+    return jax.vmap(player.choose)(view, keys)
+
+
 def _fold(keys: Key, number: int) -> Key:
     return jax.vmap(lambda key: jax.random.fold_in(key, number))(keys)
 
@@ -205,12 +214,11 @@ def _params(member: Member | Mix) -> PyTree:
 
 def _static(member: Member | Mix) -> _Seat:
     if isinstance(member, Mix):
-        rules = tuple((one.choose, one.sees_state) for one in member.scripted)
         if member.stacked is None:
-            return _Seat((), rules, False)
-        return _static(member.stacked)._replace(rules=rules)
+            return _Seat((), member.scripted, False)
+        return _static(member.stacked)._replace(rules=member.scripted)
     if isinstance(member, Neural):
         return _Seat((member.policy.initial_carry, member.policy.apply), (), member.greedy)
     if isinstance(member, Scripted):
-        return _Seat((), ((member.choose, member.sees_state),), False)
+        return _Seat((), (member,), False)
     raise JaxnashError(f"{member.name} plays on a server; only neural and scripted members play in a scan")

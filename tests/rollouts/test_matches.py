@@ -258,5 +258,9 @@ def test_simultaneous_moves_and_rewards_on_the_way():
     one, none = (Scripted(name, lambda step, key, a=a: jnp.int32(a)) for name, a in (("one", 1), ("none", 0)))
     found = play(game, pairs=5, most_decisions=3, lanes=2)(jax.random.key(0), (one, none))
     assert found[:3] == (3, 3, 3)
+    which = lambda step, key, state, *, seat: (seat + 0 * state[0]).astype(jnp.int32)  # noqa: E731
+    seated = Scripted("seated", which, sees_state=True)
+    found = play(game, pairs=5, most_decisions=3, lanes=2)(jax.random.key(0), (seated, none))
+    assert found[:3] == (1.5, 1.5, 1.5), "it plays 1 in seat 1 alone"
     with pytest.raises(JaxnashError, match="more than 2 decisions"):
         play(game, pairs=5, most_decisions=2, lanes=2)(jax.random.key(0), (one, none))

@@ -26,6 +26,13 @@ def player(seed: int, hidden=(16,)) -> Neural:
 ALWAYS_BET = Scripted("always-bet", lambda step, key: jnp.where(step.legal[1], 1, 0))
 
 
+PEEKS = Scripted(
+    "peeks",
+    lambda step, key, state, *, seat: (state[seat] > state[1 - seat]).astype(jnp.int32),
+    sees_state=True,
+)
+
+
 @pytest.fixture(scope="module")
 def rollout():
     return scan_rollout(sampled(kuhn()), length=LENGTH, batch=BATCH)
@@ -193,3 +200,11 @@ def test_members_that_cannot_play_here_are_named(rollout):
         rollout(jax.random.key(0), (player(0), External("somebody", "user")))
     with pytest.raises(JaxnashError, match="2 seats, not 1"):
         rollout(jax.random.key(0), (player(0),))
+
+
+def test_a_rule_may_read_the_state(rollout):
+    rows = jax.tree.map(np.asarray, rollout(jax.random.key(3), (ALWAYS_BET, PEEKS)))
+    cards = rows.obs[..., :3].argmax(axis=-1)
+    turn = rows.active[..., 1]
+    assert turn.sum() > 20
+    assert (rows.action[turn][:, 1] == (cards[turn][:, 1] > cards[turn][:, 0])).all()

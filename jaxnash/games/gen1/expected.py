@@ -131,7 +131,7 @@ def expected_damage(attacker: Array, defender: Array, move: Array, *, low: bool 
     Counter, Bide and the one-hit knock-outs count nothing: what they do is not up to their user alone.
     """
     move = _own(move, defender[..., C["hp"]])
-    level = _double(_own(attacker[..., C["level"]], defender[..., C["hp"]]))
+    level = _double(_own(attacker[..., C["level"]], move))
     chance = jnp.float64(1.0) if low else hit_chance(attacker, defender, move)
     power = fact("power", move)
     asleep = defender[..., C["status"]] == data.SLP
