@@ -16,6 +16,7 @@ from jaxnash.showdown.request import Request
 _TYPES, _STATUS = IDS["type"], IDS["status"]
 _CHARGE = frozenset(i for i, flag in enumerate(MOVE_TABLE["charge"]) if flag)
 _TRAP = frozenset(i for i, flag in enumerate(MOVE_TABLE["trap"]) if flag)
+_REPEATED = _TRAP | {i for i, flag in enumerate(MOVE_TABLE["recharge"]) if flag}
 _FRENZY = frozenset((MOVES["thrash"], MOVES["petaldance"]))
 _RAGE, _DIG, _FLY, _STRUGGLE = (MOVES[id] for id in ("rage", "dig", "fly", "struggle"))
 _SLEEP, _FREEZE, _TOXIC = _STATUS["slp"], _STATUS["frz"], _STATUS["tox"]
@@ -211,7 +212,9 @@ class View:
         again = not called and not goes_on and self._again(user, move)
         charging_up = move in _CHARGE and not goes_on
 
-        if user in self._thawed:  # not chosen: what the side chose last, or Fissure
+        if (
+            user in self._thawed and move not in user.moves
+        ):  # not its own: what its side chose last, or Fissure
             if side == self.side and user.slot < 0:
                 user.slot = 0
         elif not called and not goes_on and move != _STRUGGLE and not again:
@@ -228,6 +231,7 @@ class View:
         locks = move in _TRAP or move in _FRENZY or move == _RAGE
         held = row[C["trapping"]] or row[C["locked"]] or row[C["rage"]]
         row[C["lock_turns"]] = 0 if not locks else min(row[C["lock_turns"]] + 1, 5) if held else 1
+        row[C["recharge"]] = 0
         row[C["last_move"]], user.called = move, called or again
         if row[C["charging"]] and goes_on:
             row[C["charging"]] = row[C["invulnerable"]] = 0
@@ -241,8 +245,11 @@ class View:
             row[C["rage"]] = 1
 
     def _again(self, user: Pokemon, move: int) -> bool:
-        """A trapping move called by Mirror Move, which goes on against who came in instead."""
-        return move in _TRAP and user.called and user.row[C["last_move"]] == move and move not in user.moves
+        """A move called before which it did not choose: a trapping move goes on against who came in instead,
+        Hyper Beam is repeated where a trapping move took the recharge away."""
+        return (
+            move in _REPEATED and user.called and user.row[C["last_move"]] == move and move not in user.moves
+        )
 
     def _trap(self, user: Pokemon, foe: Pokemon | None, on: bool) -> None:
         user.row[C["trapping"]] = on

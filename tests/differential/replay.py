@@ -163,17 +163,19 @@ def _check_order(raw: Any, state: Any, t: int) -> Any:
 def _observations(record: dict[str, Any]) -> list[Any]:
     """Per decision: what both sides observe, and where that is not compared, bool[2, 12, F].
 
-    Left out: the PP of an own Pokemon that has had a move twice (Mimic). Which of the two it used shows at a
-    request that lists PP; the bridge takes it for the one that has more until then.
+    Left out: the PP of an own Pokemon that has had a move twice (Mimic), or thawed as it was about to move.
+    Which move it used shows at a request that lists PP; the bridge guesses until then.
     """
     if "lines" not in record or (record["decisions"] and "raw" not in record["decisions"][0]):
         return []
     unsure: list[set[int]] = [set(), set()]
     rows = []
-    for decision, both in zip(record["decisions"], records_.observations(record)):
+    lines = records_.told(record)
+    for told, decision, both in zip(lines, record["decisions"], records_.observations(record)):
+        thawed = [line[:17] for line in told if line.startswith("|-curestatus|") and "|frz" in line]
         for n, side in enumerate(decision["state"]["sides"]):
             moves = [move for move, *_ in side["on"]["moves"]] if side["on"] else []
-            if len(set(moves)) < len(moves):
+            if len(set(moves)) < len(moves) or f"|-curestatus|p{n + 1}a:" in thawed:
                 unsure[n].add(IDS["species"][side["pokemon"][side["active"]]["species"]])
         skip = np.zeros((2, *both[0].pokemon.shape), bool)
         for n in range(2):

@@ -105,7 +105,7 @@ def effects(
     )
     t = trapped(t, a.index, holds)
     whole = hit & (blow.direct | blow.stood)
-    a = put(a, whole & (kind == KIND["recharge"]), recharge=True)
+    a = put(a, whole & (kind == KIND["recharge"]), recharge=True, recharges=True)
     a = put(a, whole & (kind == KIND["rage"]) & (a.rage == 0), rage=255)
 
     for name in ("mist", "focusenergy", "lightscreen", "reflect"):
@@ -196,7 +196,7 @@ def secondary(
     s, number = draw(s, place + 1, site, lo, hi, sleeps | dizzy)
     held = (s, number, sleeps, dizzy, gets, falls, extra, main)
     s, number, sleeps, dizzy, gets, falls, extra, main = cut(place, held)
-    t = put(t, sleeps, recharge=False)
+    t = put(t, sleeps, recharge=False, recharges=False)
     t = put(t, dizzy, confusion=number, dizzy_turns=0)
     t = put(t, gets & (status == data.TOX), toxic=1)
     foe = put(foe._replace(active=t), gets, status=status)

@@ -15,9 +15,12 @@ from jaxnash.games.gen1.state import SLOTS, Active, Side, pick, put, put_at
 from jaxnash.types import Array
 
 
-def learnt(side: Side, move: Array, slot: Array, mask: Array) -> tuple[Side, Array]:
-    """A move was seen that is in `slot`, unless one that was seen before may have been it: the slot it is
-    taken for. Of two alike that is the one of more PP, or the one by Mimic."""
+def learnt(side: Side, move: Array, slot: Array, mask: Array) -> tuple[Side, Array, Array]:
+    """A move was seen that is in `slot`, unless one that was seen before may have been it.
+
+    Returns also the slot it is taken for, of two alike that of more PP or the one by Mimic, and whether it was
+    seen before.
+    """
     a = side.active
     best, most = slot, jnp.int32(-1)
     for i in range(SLOTS):
@@ -26,7 +29,7 @@ def learnt(side: Side, move: Array, slot: Array, mask: Array) -> tuple[Side, Arr
         best, most = jnp.where(better, i, best), jnp.where(better, worth, most)
     new = mask & (most < 0) & (pick(a.moves, slot) == move)
     full = jnp.asarray(data.PP)[move]
-    return _set(side, slot, new, full), best
+    return _set(side, slot, new, full), best, most >= 0
 
 
 def _set(side: Side, slot: Array, mask: Array, pp: Array) -> Side:
@@ -48,15 +51,18 @@ def spent(side: Side, mask: Array, by: int) -> Side:
 def chosen(side: Side, *, go: Array, goes_on: Array) -> tuple[Side, Array]:
     """It moves; `goes_on`: with what it is locked into. The first line that announces a move.
 
-    Also returns whether that is a trapping move called before, which goes on against who came in instead.
+    Also returns whether that is a move called before which it did not choose: a trapping move goes on against
+    who came in instead, Hyper Beam is repeated where a trapping move took the recharge away.
     """
     a, move = side.active, data.move_row(side.todo)
-    again = ~goes_on & a.shown_called & (a.shown == side.todo) & (move.kind == KIND["trap"])
+    repeats = (move.kind == KIND["trap"]) | (move.kind == KIND["recharge"])
+    again = ~goes_on & a.shown_called & (a.shown == side.todo) & repeats
     for i in range(SLOTS):
         again &= ~((a.moves[i] == side.todo) & (a.seen_pp[i] >= 0))
     own = go & ~goes_on & (side.todo != STRUGGLE)
     free = own & ~side.thawed & ~again
-    side, slot = learnt(side, side.todo, a.slot, free)
+    side, slot, known = learnt(side, side.todo, a.slot, free)
+    free |= own & side.thawed & known
     side = side._replace(active=put(side.active, free, seen_slot=1 + slot))
     two = (move.kind == KIND["charge"]) | (move.kind == KIND["hide"])
     return spent(side, go & (side.todo != STRUGGLE) & (goes_on == two), -1), again
@@ -71,7 +77,7 @@ def announced(active: Active, move: data.Move, go: Array, *, called: Array) -> A
     held = ~called & (a.trapping | (a.thrash_move > 0) | (a.rage > 0))
     uses = jnp.where(locks, jnp.where(held, jnp.minimum(a.lock_uses + 1, 5), 1), 0)
     shown = jnp.where(move.id == data.NOMOVE, data.FISSURE, move.id)
-    return put(a, go, shown=shown, shown_called=called, trapping=traps, lock_uses=uses)
+    return put(a, go, shown=shown, shown_called=called, trapping=traps, recharges=False, lock_uses=uses)
 
 
 def turn(active: Active, mask: Array) -> Active:

@@ -50,7 +50,7 @@ def act(
     id = move.id
     runs = go & ~starts
     trap = move.kind == KIND["trap"]
-    foe = foe._replace(active=put(foe.active, runs & trap, recharge=False))
+    foe = foe._replace(active=put(foe.active, runs & trap, recharge=False, recharges=False))
     last_damage = jnp.where(runs & (move.keeps == 0), 0, last_damage)
 
     s, me = _thrash(draw, s, me, move, runs, place + 6)
@@ -332,7 +332,7 @@ def _end(me: Side, foe: Side, go: Array) -> tuple[Side, Side]:
     fell = foe.hp <= 0
     locked = go & (a.lock_turns > 0)
     a = put(a, locked & fell, lock_turns=0)
-    a = put(a, go & a.recharge & fell, recharge=False)
+    a = put(a, go & a.recharge & fell, recharge=False, recharges=False)
     over = locked & ~fell & (a.lock_turns == 1)
     fakes = over & (a.lock_total != 5)
     a = put(a, fakes & (a.fake_turns == 0), fake_turns=2)

@@ -12,7 +12,7 @@ from jaxnash.games.gen1.state import SLOTS, TEAM, Active, Team
 from jaxnash.games.gen1.turn import Request
 from jaxnash.types import Array
 
-_VOLATILES = ("reflect", "lightscreen", "mist", "focusenergy", "leechseed", "recharge", "transformed")
+_VOLATILES = ("reflect", "lightscreen", "mist", "focusenergy", "leechseed", "transformed")
 
 
 def observe(side: int, teams: tuple[Team, Team], actives: Any, asked: Request, turn: Array) -> Observation:
@@ -114,6 +114,7 @@ def _rows(team: Team, a: Active, foe: Active, bench: Array, *, foes: Team, own: 
         "stat_hp": stats[:, 0],
         "substitute": here(a.sub > 0),
         "confusion": here(a.confusion > 0),
+        "recharge": here(a.recharges),
         "trapped": here(foe.trapping),
         "trapping": here(a.trapping),
         "bide": here(a.bide_turns > 0),

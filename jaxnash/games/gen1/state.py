@@ -103,6 +103,7 @@ class Active(NamedTuple):
     shown: Array  # u8, the move last announced since it came in
     shown_called: Array  # bool: by Metronome or Mirror Move
     trapping: Array  # bool: as the protocol shows it
+    recharges: Array  # bool: as the protocol shows it, which hides that a flinch took the recharge away
     form: Array  # i8: whose stats it took by Transform; 1 + index of a foe, 7 + index of an ally
     lock_uses: Array  # i8: layout's lock_turns
     dizzy_turns: Array  # i8: layout's confusion_turns
@@ -121,7 +122,7 @@ _BYTES = (
 _SHORTS = ("stored", "now", "sub", "lock_damage")
 _FLAGS = (
     *("virtual", "transformed", "flinch", "focusenergy", "hidden", "leechseed", "lightscreen"),
-    *("mist", "reflect", "recharge", "trapped_maybe", "shown_called", "trapping"),
+    *("mist", "reflect", "recharge", "trapped_maybe", "shown_called", "trapping", "recharges"),
 )
 
 

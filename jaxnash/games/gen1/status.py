@@ -76,6 +76,7 @@ def before_move(
     recharges = go & a.recharge
     a = put(a, recharges, recharge=False)
     a = put(a, (awake & ~go) | recharges, trapping=False)
+    a = put(a, recharges | (awake & (a.trapped_turns == 0) & a.flinch), recharges=False)
     go &= ~recharges
 
     hindered = go & (a.disable_turns > 0)
