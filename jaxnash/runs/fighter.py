@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from jaxnash.games.fighter import SCRIPTS, Terms, fighter, terms
+from jaxnash.games.fighter import SCRIPTS, Stage, Terms, fighter, flattened, terms
 from jaxnash.games.fighter.rewards import weights_of
 from jaxnash.learners.ppo import ppo
 from jaxnash.policies.spec import build, history_spec
@@ -21,8 +21,8 @@ from jaxnash.psro.tournament import wilson
 from jaxnash.rollouts.fights import Fights, fights, noted
 from jaxnash.rollouts.selfplay import Matches, SelfPlay, self_play
 from jaxnash.rollouts.snapshots import Snapshots, add, drawn, none_yet, shares_of
-from jaxnash.runs.fighter_knobs import Knobs, rollout_frames, rows_of
-from jaxnash.types import Array, Learner, Neural, Params, Policy, PolicySpec
+from jaxnash.runs.fighter_knobs import Knobs, rollout_frames, rows_of, steps_of
+from jaxnash.types import Array, Key, Learner, Neural, Params, Policy, PolicySpec
 
 
 class Parts(NamedTuple):
@@ -62,7 +62,9 @@ def parts_of(knobs: Knobs, mesh: Mesh | None = None) -> Parts:
     """The functions of a run, whose learner is on `mesh`; raises `JaxnashError` for sizes that cannot be."""
     spec, weights = spec_of(knobs), weights_of(knobs.rewards)
     policy, game = build(spec), fighter(rewards=knobs.rewards)
-    optimizer = optax.chain(optax.clip_by_global_norm(knobs.clip_norm), optax.adam(knobs.learning_rate))
+    last = knobs.learning_rate * knobs.learning_rate_left
+    rate = optax.linear_schedule(knobs.learning_rate, last, steps_of(knobs))  # by the optimiser's own count
+    optimizer = optax.chain(optax.clip_by_global_norm(knobs.clip_norm), optax.adam(rate))
     learner = ppo(
         policy,
         optimizer,
@@ -92,10 +94,26 @@ def start(knobs: Knobs, parts: Parts, pool: Sequence[Params] = ()) -> State:
     for params in pool:
         snapshots = add(snapshots, params)
     shares = shares_of(jnp.array(knobs.shares), snapshots)
-    matches = parts.arena.start(second, None, shares)
+    matches = parts.arena.start(second, setups_of(knobs, second, 0), shares)
     one = jax.eval_shape(jax.vmap(parts.watch), matches.state, matches.seat)
     tally = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), one)
     return State(learner, matches, snapshots, tally, jnp.int32(0))
+
+
+def setups_of(knobs: Knobs, key: Key, update: int) -> Stage | None:
+    """The stages of matches that begin in this update, leaves [B]; None where all are the usual one."""
+    if not knobs.flattened:
+        return None
+    left = knobs.flattened * max(0, 1 - update * rollout_frames(knobs) / knobs.save_every)
+    return _stages(key, jnp.float32(left), rows_of(knobs))
+
+
+@partial(jax.jit, static_argnames="rows")
+def _stages(key: Key, often: Array, rows: int) -> Stage:
+    """Flattened by any share, as likely, with this probability; else the usual stage."""
+    first, second = jax.random.split(jax.random.fold_in(key, 1))
+    shares = jax.random.uniform(first, (rows,)) * jax.random.bernoulli(second, often, (rows,))
+    return jax.vmap(flattened, axis_size=rows)(shares)
 
 
 def iterate(knobs: Knobs, parts: Parts, state: State) -> tuple[State, dict[str, Any]]:
@@ -108,7 +126,8 @@ def iterate(knobs: Knobs, parts: Parts, state: State) -> tuple[State, dict[str, 
     shares = shares_of(jnp.array(knobs.shares), state.snapshots)
     rivals, met = _drawn(keys[0], state.snapshots, knobs.groups, knobs.latest)
     params = parts.learner.behaviour(state.learner)
-    matches, trajectory, frames_of = parts.arena.play(keys[1], params, rivals, state.matches, None, shares)
+    setups = setups_of(knobs, keys[1], update)
+    matches, trajectory, frames_of = parts.arena.play(keys[1], params, rivals, state.matches, setups, shares)
     learner, metrics = parts.learner.update(keys[2], state.learner, trajectory)
     snapshots = state.snapshots
     if saved := update * frames // knobs.save_every > (update - 1) * frames // knobs.save_every:

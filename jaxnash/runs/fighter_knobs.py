@@ -35,6 +35,9 @@ class Knobs:
     """policies, runs or folders of snapshots, by path or name, that are opponents from the first frame on."""
     shares: tuple[float, float, float] = (0.8, 0.15, 0.05)
     """of matches against snapshots, Based and Constant."""
+    flattened: float = 0.0
+    """of matches that begin with the run, on stages somewhere between the usual one and level ground; it falls
+    to none by the first snapshot. Else who begins on the lower ground may never find the way up."""
     rewards: Literal["reference", "sound"] = "reference"
     encoder: Literal["causal", "window"] = "causal"
     span: int = 90
@@ -55,6 +58,8 @@ class Knobs:
     """how often each button is down at first (w a s d space h l j k g). Who presses half of them is always in
     some attack or taunt, and learns to stay there because there it does not fall."""
     learning_rate: float = 2.5e-4
+    learning_rate_left: float = 1.0
+    """the part of the learning rate that is left at the end, falling by equal steps; 1 keeps it."""
     minibatch: int = 128
     epochs: int = 10
     clip_norm: float = 0.5
@@ -133,6 +138,11 @@ def updates_of(knobs: Knobs) -> int:
     return max(1, round(knobs.frames / rollout_frames(knobs)))
 
 
+def steps_of(knobs: Knobs) -> int:
+    """The optimiser's, of all updates."""
+    return updates_of(knobs) * knobs.epochs * -(-rows_of(knobs) // rows_of_minibatch(knobs))
+
+
 def differing(one: Knobs, other: Knobs) -> dict[str, tuple[Any, Any]]:
     """The knobs in which two differ, with their values."""
     pairs = {field.name: (getattr(one, field.name), getattr(other, field.name)) for field in fields(Knobs)}
@@ -153,8 +163,11 @@ def checked(knobs: Knobs) -> Knobs:
         )
     if knobs.shares[0] == 1:
         raise JaxnashError("--shares leave the scripts nothing, who play alone before the first snapshot")
-    if not 0 <= knobs.latest <= 1:
-        raise JaxnashError(f"--latest is {knobs.latest}: a probability is needed")
+    if not 0 <= knobs.learning_rate_left <= 1:
+        raise JaxnashError(f"--learning-rate-left is {knobs.learning_rate_left}: 0 to 1 is needed")
+    for name in ("latest", "flattened"):
+        if not 0 <= getattr(knobs, name) <= 1:
+            raise JaxnashError(f"--{name} is {getattr(knobs, name)}: a probability is needed")
     if knobs.span > table.FRAMES:
         raise JaxnashError(f"--span {knobs.span} is longer than a match, which has {table.FRAMES} frames")
     if rows_of(knobs) < 1 or rows_of(knobs) % knobs.groups:

@@ -82,6 +82,18 @@ def stage() -> Stage:
     return jax.tree.map(jnp.float32, usual)
 
 
+def flattened(share: Array) -> Stage:
+    """The usual stage, `share` f32[] of the way to one level ground: 0 is the usual one, and at 1 the right
+    ground is as low as the left and they meet."""
+    usual = stage()
+    (inner, right, high), (left, other_inner, low) = usual.grounds
+    sunk = share * (low - high)
+    return usual._replace(
+        grounds=((inner * (1 - share), right, high + sunk), (left, other_inner * (1 - share), low)),
+        spawners=tuple((x, y + jnp.where(x > 0, sunk, 0)) for x, y in usual.spawners),
+    )
+
+
 def start(key: Key, setup: Any) -> State:
     """A match's first frame on a `Stage` (None: the usual one). Sides, places, platform and weapons are the
     key's."""
