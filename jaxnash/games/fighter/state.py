@@ -73,6 +73,7 @@ class State(NamedTuple):
     frame: Array  # i32, frames played
     phase: Array  # i32, what the platform is ahead
     luck: Array  # u32, which weapons come
+    apart: Array  # f32, how far apart the fighters were across a frame before
 
 
 def stage() -> Stage:
@@ -109,6 +110,7 @@ def start(key: Key, setup: Any) -> State:
         frame=jnp.int32(0),
         phase=jax.random.randint(phase, (), 0, table.PHASE_JITTER + 1),
         luck=jax.random.bits(luck),
+        apart=jnp.abs(2 * home + shift[0] - shift[1]),
     )
 
 
