@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from jaxnash.games.fighter import SCRIPTS, Stage, Terms, fighter, flattened, terms
+from jaxnash.games.fighter import SCRIPTS, Terms, fighter, scattered, terms
 from jaxnash.games.fighter.rewards import weights_of
 from jaxnash.learners.ppo import ppo
 from jaxnash.policies.spec import build, history_spec
@@ -62,6 +62,8 @@ def parts_of(knobs: Knobs, mesh: Mesh | None = None) -> Parts:
     """The functions of a run, whose learner is on `mesh`; raises `JaxnashError` for sizes that cannot be."""
     spec, weights = spec_of(knobs), weights_of(knobs.rewards)
     policy, game = build(spec), fighter(rewards=knobs.rewards)
+    if knobs.scattered:
+        game = game._replace(init=scattering(game.init, knobs.scattered))
     last = knobs.learning_rate * knobs.learning_rate_left
     rate = optax.linear_schedule(knobs.learning_rate, last, steps_of(knobs))  # by the optimiser's own count
     optimizer = optax.chain(optax.clip_by_global_norm(knobs.clip_norm), optax.adam(rate))
@@ -86,6 +88,17 @@ def parts_of(knobs: Knobs, mesh: Mesh | None = None) -> Parts:
     return Parts(spec, policy, learner, arena, watch)
 
 
+def scattering(init: Callable[..., Any], share: float) -> Callable[..., Any]:
+    """A game's `init` of which this share of matches begins scattered, by their keys."""
+
+    def anywhere(key: Key, setup: Any) -> Any:
+        begins, chosen, places = jax.random.split(key, 3)
+        usual, often = init(begins, setup), jax.random.bernoulli(chosen, share)
+        return jax.tree.map(lambda new, old: jnp.where(often, new, old), scattered(places, usual), usual)
+
+    return anywhere
+
+
 def start(knobs: Knobs, parts: Parts, pool: Sequence[Params] = ()) -> State:
     """Before the first update; `pool` are the first snapshots."""
     first, second = jax.random.split(jax.random.key(knobs.seed))
@@ -94,26 +107,10 @@ def start(knobs: Knobs, parts: Parts, pool: Sequence[Params] = ()) -> State:
     for params in pool:
         snapshots = add(snapshots, params)
     shares = shares_of(jnp.array(knobs.shares), snapshots)
-    matches = parts.arena.start(second, setups_of(knobs, second, 0), shares)
+    matches = parts.arena.start(second, None, shares)
     one = jax.eval_shape(jax.vmap(parts.watch), matches.state, matches.seat)
     tally = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), one)
     return State(learner, matches, snapshots, tally, jnp.int32(0))
-
-
-def setups_of(knobs: Knobs, key: Key, update: int) -> Stage | None:
-    """The stages of matches that begin in this update, leaves [B]; None where all are the usual one."""
-    if not knobs.flattened:
-        return None
-    left = knobs.flattened * max(0, 1 - update * rollout_frames(knobs) / knobs.save_every)
-    return _stages(key, jnp.float32(left), rows_of(knobs))
-
-
-@partial(jax.jit, static_argnames="rows")
-def _stages(key: Key, often: Array, rows: int) -> Stage:
-    """Flattened by any share, as likely, with this probability; else the usual stage."""
-    first, second = jax.random.split(jax.random.fold_in(key, 1))
-    shares = jax.random.uniform(first, (rows,)) * jax.random.bernoulli(second, often, (rows,))
-    return jax.vmap(flattened, axis_size=rows)(shares)
 
 
 def iterate(knobs: Knobs, parts: Parts, state: State) -> tuple[State, dict[str, Any]]:
@@ -126,8 +123,7 @@ def iterate(knobs: Knobs, parts: Parts, state: State) -> tuple[State, dict[str, 
     shares = shares_of(jnp.array(knobs.shares), state.snapshots)
     rivals, met = _drawn(keys[0], state.snapshots, knobs.groups, knobs.latest)
     params = parts.learner.behaviour(state.learner)
-    setups = setups_of(knobs, keys[1], update)
-    matches, trajectory, frames_of = parts.arena.play(keys[1], params, rivals, state.matches, setups, shares)
+    matches, trajectory, frames_of = parts.arena.play(keys[1], params, rivals, state.matches, None, shares)
     learner, metrics = parts.learner.update(keys[2], state.learner, trajectory)
     snapshots = state.snapshots
     if saved := update * frames // knobs.save_every > (update - 1) * frames // knobs.save_every:

@@ -35,9 +35,9 @@ class Knobs:
     """policies, runs or folders of snapshots, by path or name, that are opponents from the first frame on."""
     shares: tuple[float, float, float] = (0.8, 0.15, 0.05)
     """of matches against snapshots, Based and Constant."""
-    flattened: float = 0.0
-    """of matches that begin with the run, on stages somewhere between the usual one and level ground; it falls
-    to none by the first snapshot. Else who begins on the lower ground may never find the way up."""
+    scattered: float = 0.0
+    """of matches to learn from begin with the fighters anywhere over the stage; else who begins on the lower
+    ground may never find the way up."""
     rewards: Literal["reference", "sound"] = "reference"
     encoder: Literal["causal", "window"] = "causal"
     span: int = 90
@@ -165,7 +165,7 @@ def checked(knobs: Knobs) -> Knobs:
         raise JaxnashError("--shares leave the scripts nothing, who play alone before the first snapshot")
     if not 0 <= knobs.learning_rate_left <= 1:
         raise JaxnashError(f"--learning-rate-left is {knobs.learning_rate_left}: 0 to 1 is needed")
-    for name in ("latest", "flattened"):
+    for name in ("latest", "scattered"):
         if not 0 <= getattr(knobs, name) <= 1:
             raise JaxnashError(f"--{name} is {getattr(knobs, name)}: a probability is needed")
     if knobs.span > table.FRAMES:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxnash as jn
-from jaxnash.games.fighter import REWARDS, Weights, digest, flattened, stage, table, terms
+from jaxnash.games.fighter import REWARDS, Weights, digest, stage, table, terms
 from jaxnash.games.fighter.hits import row_of
 from jaxnash.games.fighter.observe import NAMES, observations
 from jaxnash.games.fighter.rewards import shaping_bound
@@ -395,19 +395,6 @@ def test_the_stage_is_data():
         first = state.fighters[0]._replace(x=jnp.float32(14.5))
         state = state._replace(fighters=(first, state.fighters[1]))
         assert numbers(play(state, [""]), "fell")[0] == falls
-
-
-def test_a_flattened_stage_is_on_the_way_to_level_ground():
-    """A quarter of the way the gap is 3 wide, and the right ground 1.5 above the left."""
-    assert flattened(jnp.float32(0)) == stage()
-    quarter, level = flattened(jnp.float32(0.25)), flattened(jnp.float32(1))
-    grounds = np.array([quarter.grounds, level.grounds], np.float64)
-    wanted = [[(1.5, 7, 1.35), (-7, -1.5, 2.85)], [(0, 7, 2.85), (-7, 0, 2.85)]]
-    np.testing.assert_allclose(grounds, wanted, atol=1e-6)
-    weapons = [(3, 1.35), (6, 1.35), (-3, 2.85), (-6, 2.85)]
-    np.testing.assert_allclose(np.array(quarter.spawners), weapons, atol=1e-6)
-    same = ("platform_from", "platform_to", "platform_half", "spawn", "limit")
-    assert all(getattr(level, name) == getattr(stage(), name) for name in same)
 
 
 def test_starts_differ_by_their_key():

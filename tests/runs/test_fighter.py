@@ -7,33 +7,38 @@ from itertools import pairwise
 
 import jax
 import numpy as np
-from jaxnash.games.fighter import stage
-from jaxnash.runs.fighter import iterate, parts_of, setups_of, start
-from jaxnash.runs.fighter_knobs import PRESETS, rollout_frames, steps_of, updates_of
+from jax.random import split
+
+from jaxnash.games.fighter import fighter
+from jaxnash.games.fighter.state import start as start_of
+from jaxnash.runs.fighter import iterate, parts_of, scattering, start
+from jaxnash.runs.fighter_knobs import PRESETS, steps_of, updates_of
 
 SIZES = {"width": 8, "layers": 1, "heads": 2, "mlp": 8, "latents": 2, "core": 8, "hidden": (8,), "span": 6}
 SMALL = replace(PRESETS["smoke"], **SIZES, segment=8, matches=4, groups=2, minibatch=16, epochs=2)
 
 
-def test_stages_are_flattened_less_and_less_up_to_the_first_snapshot():
-    """Of 512 matches 0.8 at first, 0.4 half way, by any share as likely; then none."""
-    knobs = replace(PRESETS["smoke"], flattened=0.8, save_every=100 * rollout_frames(PRESETS["smoke"]))
-    for update, often in ((0, 0.8), (50, 0.4), (100, 0), (200, 0)):
-        setups = setups_of(knobs, jax.random.key(update), update)
-        inner, right, high = (np.asarray(leaf) for leaf in setups.grounds[0])
-        shares = 1 - inner / 2  # of the way to level ground
-        np.testing.assert_allclose(high, 0.85 + 2 * shares, rtol=1e-6)
-        assert np.all(right == 7) and abs(np.mean(shares > 0) - often) < 0.08
-        if often:
-            assert abs(np.mean(shares[shares > 0]) - 0.5) < 0.07
-        else:
-            usual = jax.tree.map(lambda leaf: np.full(512, leaf), stage())
-            assert all(map(np.array_equal, jax.tree.leaves(setups), jax.tree.leaves(usual)))
-    assert setups_of(replace(knobs, flattened=0.0), jax.random.key(0), 0) is None
+def test_some_matches_begin_scattered():
+    """A quarter of them, with both anywhere over the stage; the others as ever, and homes too."""
+    keys = jax.random.split(jax.random.key(1), 2000)
+    begin, usual = scattering(fighter().init, 0.25), jax.vmap(lambda key: start_of(split(key, 3)[0], None))
+    found, wanted = jax.vmap(lambda key: begin(key, None))(keys), usual(keys)
+    first, second = found.fighters
+    away = np.asarray(first.y != wanted.fighters[0].y)
+    assert abs(away.mean() - 0.25) < 0.05
+    for old, new in zip(jax.tree.leaves(wanted), jax.tree.leaves(found), strict=True):
+        assert np.array_equal(np.asarray(old)[~away], np.asarray(new)[~away])
+    for one in (first, second):
+        x, y = np.asarray(one.x)[away], np.asarray(one.y)[away]
+        assert x.min() < -6.5 and x.max() > 6.5 and abs(x.mean()) < 0.6 and np.abs(x).max() <= 7
+        assert -1.15 <= y.min() < -1 and 0.7 < y.max() <= 0.85
+        assert np.all(np.abs(one.home) == 5)
+    assert abs(np.corrcoef(first.x[away], second.x[away])[0, 1]) < 0.2
+    np.testing.assert_allclose(found.apart, np.abs(first.x - second.x), rtol=1e-6)
 
 
 def test_the_learning_rate_falls_to_what_is_left():
-    """To nothing after the one update that there is: another changes no parameter, with a rate kept it does."""
+    """To nothing after the one update that there is: another changes nothing, with a rate that is kept it does."""
     for left in (0.0, 1.0):
         knobs = replace(SMALL, frames=32, learning_rate_left=left)
         assert updates_of(knobs) == 1 and steps_of(knobs) == 4

@@ -83,16 +83,16 @@ def stage() -> Stage:
     return jax.tree.map(jnp.float32, usual)
 
 
-def flattened(share: Array) -> Stage:
-    """The usual stage, `share` f32[] of the way to one level ground: 0 is the usual one, and at 1 the right
-    ground is as low as the left and they meet."""
-    usual = stage()
-    (inner, right, high), (left, other_inner, low) = usual.grounds
-    sunk = share * (low - high)
-    return usual._replace(
-        grounds=((inner * (1 - share), right, high + sunk), (left, other_inner * (1 - share), low)),
-        spawners=tuple((x, y + jnp.where(x > 0, sunk, 0)) for x, y in usual.spawners),
+def scattered(key: Key, state: State) -> State:
+    """A match's first frame with its fighters in the air at any places over the stage. They return to their
+    usual homes."""
+    (_, right, high), (left, _, _) = state.stage.grounds
+    places = jax.random.uniform(key, (2, 2))
+    fighters = tuple(
+        fighter._replace(x=left + (right - left) * across, y=high - 2 * up)
+        for fighter, (across, up) in zip(state.fighters, places, strict=True)
     )
+    return state._replace(fighters=fighters, apart=jnp.abs(fighters[0].x - fighters[1].x))
 
 
 def start(key: Key, setup: Any) -> State:
