@@ -38,7 +38,7 @@ def test_some_matches_begin_scattered():
 
 
 def test_the_learning_rate_falls_to_what_is_left():
-    """To nothing after the one update that there is: another changes nothing, with a rate that is kept it does."""
+    """To nothing after the one update there is: another changes nothing, with a rate that is kept it does."""
     for left in (0.0, 1.0):
         knobs = replace(SMALL, frames=32, learning_rate_left=left)
         assert updates_of(knobs) == 1 and steps_of(knobs) == 4
