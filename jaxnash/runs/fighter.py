@@ -13,7 +13,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from jaxnash.games.fighter import SCRIPTS, Terms, fighter, scattered, terms
+from jaxnash.games.fighter import SCRIPTS, Terms, fighter, terms
 from jaxnash.games.fighter.rewards import weights_of
 from jaxnash.learners.ppo import ppo
 from jaxnash.policies.spec import build, history_spec
@@ -62,8 +62,6 @@ def parts_of(knobs: Knobs, mesh: Mesh | None = None) -> Parts:
     """The functions of a run, whose learner is on `mesh`; raises `JaxnashError` for sizes that cannot be."""
     spec, weights = spec_of(knobs), weights_of(knobs.rewards)
     policy, game = build(spec), fighter(rewards=knobs.rewards)
-    if knobs.scattered:
-        game = game._replace(init=scattering(game.init, knobs.scattered))
     last = knobs.learning_rate * knobs.learning_rate_left
     rate = optax.linear_schedule(knobs.learning_rate, last, steps_of(knobs))  # by the optimiser's own count
     optimizer = optax.chain(optax.clip_by_global_norm(knobs.clip_norm), optax.adam(rate))
@@ -86,17 +84,6 @@ def parts_of(knobs: Knobs, mesh: Mesh | None = None) -> Parts:
     sizes = {"length": knobs.segment, "batch": rows_of(knobs), "groups": knobs.groups}
     arena = self_play(game, policy, tuple(SCRIPTS.values()), watch=watch, **sizes)
     return Parts(spec, policy, learner, arena, watch)
-
-
-def scattering(init: Callable[..., Any], share: float) -> Callable[..., Any]:
-    """A game's `init` of which this share of matches begins scattered, by their keys."""
-
-    def anywhere(key: Key, setup: Any) -> Any:
-        begins, chosen, places = jax.random.split(key, 3)
-        usual, often = init(begins, setup), jax.random.bernoulli(chosen, share)
-        return jax.tree.map(lambda new, old: jnp.where(often, new, old), scattered(places, usual), usual)
-
-    return anywhere
 
 
 def start(knobs: Knobs, parts: Parts, pool: Sequence[Params] = ()) -> State:

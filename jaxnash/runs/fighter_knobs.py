@@ -35,9 +35,6 @@ class Knobs:
     """policies, runs or folders of snapshots, by path or name, that are opponents from the first frame on."""
     shares: tuple[float, float, float] = (0.8, 0.15, 0.05)
     """of matches against snapshots, Based and Constant."""
-    scattered: float = 0.0
-    """of matches to learn from begin with the fighters anywhere over the stage; else who begins on the lower
-    ground may never find the way up."""
     rewards: Literal["reference", "sound"] = "reference"
     encoder: Literal["causal", "window"] = "causal"
     span: int = 90
@@ -90,8 +87,8 @@ PRESETS: dict[str, Knobs] = {
     "test": Knobs(preset="test", frames=50_000, save_every=5_000, name="test", debug=True),
     "smoke": Knobs(
         preset="smoke",
-        frames=9_000_000,
-        save_every=6_000_000,
+        frames=6_000_000,
+        save_every=4_500_000,
         keep_snapshots=20,
         matches=512,
         groups=8,
@@ -106,6 +103,7 @@ PRESETS: dict[str, Knobs] = {
         core=64,
         hidden=(64,),
         learning_rate=3e-3,
+        learning_rate_left=0.1,
         minibatch=2048,
         epochs=3,
         entropy=0.001,
@@ -165,9 +163,8 @@ def checked(knobs: Knobs) -> Knobs:
         raise JaxnashError("--shares leave the scripts nothing, who play alone before the first snapshot")
     if not 0 <= knobs.learning_rate_left <= 1:
         raise JaxnashError(f"--learning-rate-left is {knobs.learning_rate_left}: 0 to 1 is needed")
-    for name in ("latest", "scattered"):
-        if not 0 <= getattr(knobs, name) <= 1:
-            raise JaxnashError(f"--{name} is {getattr(knobs, name)}: a probability is needed")
+    if not 0 <= knobs.latest <= 1:
+        raise JaxnashError(f"--latest is {knobs.latest}: a probability is needed")
     if knobs.span > table.FRAMES:
         raise JaxnashError(f"--span {knobs.span} is longer than a match, which has {table.FRAMES} frames")
     if rows_of(knobs) < 1 or rows_of(knobs) % knobs.groups:

@@ -74,7 +74,7 @@ def test_a_run_leaves_its_tables(whole):
     assert len(breakdown) == 4
     for row in breakdown:
         terms = [float(row[name]) for name in row if f"signal_{name}" in row]
-        assert len(terms) == 10
+        assert len(terms) == 9
         assert sum(terms) == pytest.approx(float(row["total_reward"]), rel=1e-5, abs=1e-7)
     assert any(int(row["signal_attacking"]) for row in breakdown)
     evaluations = table(whole, "evaluation_results")

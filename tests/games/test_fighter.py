@@ -362,21 +362,7 @@ def test_what_a_frame_pays_by_hand():
     assert paid(swings[0], "reference")["attacking"] == pytest.approx([-0.04 / 30, 0])
     assert paid(swings[3], "reference")["damage"] == pytest.approx([6 / 140, -6 / 140])
     late = play(arena(second={"x": 4.6, "y": RIGHT, "damage": 32.0}), ["j"] + [""] * 3)
-    assert paid(late[3], "sound")["damage"] == pytest.approx([0.7 * 3 / 140, -0.7 * 3 / 140])  # up to 35
-
-
-def test_closing_the_distance_is_paid_and_paid_back():
-    """To both, 0.2 for 10 units. In sum it is the way from first to last distance, returns included."""
-    state = arena({"x": 6.0}, {"x": -3.0}, apart=9.0)
-    states = play(state, ["a"] * 40 + ["d"] * 12, ["s"] * 52)
-    terms_of = [paid(each, "sound")["closing"] for each in states]
-    assert terms_of[0][0] > 0 > terms_of[45][0] and all(one == other for one, other in terms_of)
-    last = states[-1].fighters
-    way = 9 - abs(float(last[0].x - last[1].x))
-    assert sum(one for one, _ in terms_of) == pytest.approx(0.02 * way, abs=1e-6)
-    far = play(arena({"x": 13.9, "vx": 9.0, "standing": 0}, {"x": -5.0}, apart=18.9), ["d"] * 5)
-    assert numbers(far, "fell").any() and not any(paid(each, "sound")["closing"][0] for each in far)
-    assert paid(states[0], "reference")["closing"] == [0, 0]
+    assert paid(late[3], "sound")["damage"] == pytest.approx([3 / 140, -3 / 140])  # 3 of the 6, up to 35
 
 
 def test_sound_rewards_cannot_be_farmed():
@@ -410,4 +396,4 @@ def test_starts_differ_by_their_key():
 def test_unknown_rewards_are_refused():
     with pytest.raises(JaxnashError, match="unknown rewards 'fair'; there are reference, sound"):
         jn.games.fighter(rewards="fair")
-    assert jn.games.fighter(rewards=Weights(*[0.0] * 12)).num_players == 2
+    assert jn.games.fighter(rewards=Weights(*[0.0] * 11)).num_players == 2

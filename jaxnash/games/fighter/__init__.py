@@ -3,7 +3,7 @@
 from jaxnash.games.fighter.game import fighter
 from jaxnash.games.fighter.rewards import REWARDS, Terms, Weights, terms
 from jaxnash.games.fighter.scripted import SCRIPTS, based, constant
-from jaxnash.games.fighter.state import Fighter, Stage, State, over, scattered, stage
+from jaxnash.games.fighter.state import Fighter, Stage, State, over, stage
 from jaxnash.games.fighter.table import digest
 
 __all__ = [
@@ -19,7 +19,6 @@ __all__ = [
     "digest",
     "fighter",
     "over",
-    "scattered",
     "stage",
     "terms",
 ]

@@ -48,7 +48,7 @@ def step(key: Key, state: State, actions: Array) -> State:
     """A frame: buttons, movement, weapons, blows, knock-outs; both players at once in each."""
     del key
     actions = actions.astype(bool)
-    now, apart = state.frame + state.phase, jnp.abs(state.fighters[0].x - state.fighters[1].x)
+    now = state.frame + state.phase
     before, after = platform_at(state.stage, now), platform_at(state.stage, now + 1)
     rows = (row_of(state.fighters[0]), row_of(state.fighters[1]))
     acted = [act(one, keys, row) for one, keys, row in zip(state.fighters, actions, rows, strict=True)]
@@ -56,4 +56,4 @@ def step(key: Key, state: State, actions: Array) -> State:
     state, threw = grab(state._replace(fighters=moved), (acted[0][1], acted[1][1]))
     hit = exchange(state.fighters, rows, threw)
     fighters = tuple(fall_or_return(one, state.stage) for one in hit)
-    return state._replace(fighters=fighters, frame=state.frame + 1, apart=apart)
+    return state._replace(fighters=fighters, frame=state.frame + 1)

@@ -14,7 +14,6 @@ DT = 1 / table.FPS
 DANGER_BELOW = 4.2  # y
 MANY_KEYS = 3  # more are too many
 DAMAGE_UNIT = 140.0
-APART_MOST = 10.0  # a distance beyond counts as this: how far apart a match begins
 
 
 class Weights(NamedTuple):
@@ -25,7 +24,6 @@ class Weights(NamedTuple):
     danger: float  # each second at y >= 4.2
     attacking: float  # each second in an attack
     keys: float  # each second with more than three buttons down
-    closing: float  # the whole distance closed that counts; as much costs who goes away again
     win: float
     knock_out: float
     combo: float  # a hit on an opponent still stunned, once a stun
@@ -37,8 +35,8 @@ class Weights(NamedTuple):
 # `reference` is what people trained with: a hammer picked up and thrown away pays 5. In `sound` that costs,
 # and all but wins and knock-outs comes to less than one knock-out in a whole match: see `shaping_bound`.
 REWARDS = {
-    "reference": Weights(1.0, table.DAMAGE_MAX, -0.5, -0.04, -0.01, 0.0, 50.0, 8.0, 5.0, 10.0, 20.0, -15.0),
-    "sound": Weights(0.7, 35.0, -0.001, -0.0002, -0.0001, 0.2, 1.0, 1.0, 0.0, 0.001, 0.002, -0.003),
+    "reference": Weights(1.0, table.DAMAGE_MAX, -0.5, -0.04, -0.01, 50.0, 8.0, 5.0, 10.0, 20.0, -15.0),
+    "sound": Weights(1.0, 35.0, -0.001, -0.0002, -0.0001, 1.0, 1.0, 0.0, 0.001, 0.002, -0.003),
 }
 
 
@@ -49,7 +47,6 @@ class Terms(NamedTuple):
     danger: Array
     attacking: Array
     keys: Array
-    closing: Array
     win: Array
     knock_out: Array
     combo: Array
@@ -71,11 +68,9 @@ def terms(state: State, weights: Weights) -> Terms:
     first, second = state.fighters
     ended = over(state)
     lead = jnp.sign(first.stocks - second.stocks).astype(jnp.float32)
-    closer = _near(state.apart) - _near(jnp.abs(first.x - second.x))
     own = [_own(one, two, weights) for one, two in ((first, second), (second, first))]
     pairs = {name: jnp.stack([each[name] for each in own]) for name in own[0]}
-    closing = jnp.broadcast_to(weights.closing * closer, 2)
-    return Terms(**pairs, closing=closing, win=jnp.where(ended, weights.win * jnp.stack([lead, -lead]), 0))
+    return Terms(**pairs, win=jnp.where(ended, weights.win * jnp.stack([lead, -lead]), 0))
 
 
 def _own(fighter: Fighter, other: Fighter, weights: Weights) -> dict[str, Array]:
@@ -97,12 +92,6 @@ def _own(fighter: Fighter, other: Fighter, weights: Weights) -> dict[str, Array]
     }
 
 
-def _near(apart: Array) -> Array:
-    """A distance as a share of what counts. Only its changes are paid, so that they sum to no more than 1 in
-    a match, whatever its knock-outs and returns."""
-    return jnp.minimum(apart, APART_MOST) / APART_MOST
-
-
 def _pays(victim: Fighter, most: float) -> Array:
     """How much of the damage just taken counts. Damage falls to 0 only with a respawn, after which no hit
     counts at once, so what was there before is what is there now less what was taken."""
@@ -121,4 +110,4 @@ def shaping_bound(weights: Weights) -> float:
     damage = abs(weights.damage) * table.STOCKS * min(weights.damage_most, table.DAMAGE_MAX) / DAMAGE_UNIT
     steady = sum(abs(each) for each in (weights.danger, weights.attacking, weights.keys)) * seconds
     armed = weapons * (max(abs(weights.spear), abs(weights.hammer)) + abs(weights.drop))
-    return damage + steady + armed + abs(weights.closing) + abs(weights.combo) * table.FRAMES / shortest
+    return damage + steady + armed + abs(weights.combo) * table.FRAMES / shortest

@@ -73,7 +73,6 @@ class State(NamedTuple):
     frame: Array  # i32, frames played
     phase: Array  # i32, what the platform is ahead
     luck: Array  # u32, which weapons come
-    apart: Array  # f32, how far apart the fighters were across a frame before
 
 
 def stage() -> Stage:
@@ -81,18 +80,6 @@ def stage() -> Stage:
     half = (table.PLATFORM_SIZE[0] / 2, table.PLATFORM_SIZE[1] / 2)
     usual = Stage(table.GROUNDS, *table.PLATFORM_ENDS, half, table.SPAWN, table.SPAWNERS, table.LIMIT)
     return jax.tree.map(jnp.float32, usual)
-
-
-def scattered(key: Key, state: State) -> State:
-    """A match's first frame with its fighters in the air at any places over the stage. They return to their
-    usual homes."""
-    (_, right, high), (left, _, _) = state.stage.grounds
-    places = jax.random.uniform(key, (2, 2))
-    fighters = tuple(
-        fighter._replace(x=left + (right - left) * across, y=high - 2 * up)
-        for fighter, (across, up) in zip(state.fighters, places, strict=True)
-    )
-    return state._replace(fighters=fighters, apart=jnp.abs(fighters[0].x - fighters[1].x))
 
 
 def start(key: Key, setup: Any) -> State:
@@ -110,7 +97,6 @@ def start(key: Key, setup: Any) -> State:
         frame=jnp.int32(0),
         phase=jax.random.randint(phase, (), 0, table.PHASE_JITTER + 1),
         luck=jax.random.bits(luck),
-        apart=jnp.abs(2 * home + shift[0] - shift[1]),
     )
 
 
