@@ -22,7 +22,7 @@ from jaxnash.rollouts.fights import Fights, fights, noted
 from jaxnash.rollouts.selfplay import Matches, SelfPlay, self_play
 from jaxnash.rollouts.snapshots import Snapshots, add, drawn, none_yet, shares_of
 from jaxnash.runs.fighter_knobs import Knobs, rollout_frames, rows_of, steps_of
-from jaxnash.types import Array, Key, Learner, Neural, Params, Policy, PolicySpec
+from jaxnash.types import Array, Learner, Neural, Params, Policy, PolicySpec
 
 
 class Parts(NamedTuple):
