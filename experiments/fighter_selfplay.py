@@ -34,6 +34,7 @@ from jaxnash.runs.fighter_knobs import (
     rollout_frames,
     rows_of,
     rows_of_minibatch,
+    steps_of,
     updates_of,
 )
 from jaxnash.runs.fighter_memory import memory_line, predicted
@@ -82,7 +83,6 @@ def resolved(knobs: Knobs, parts: Parts) -> list[str]:
     size = sum(leaf.size for leaf in jax.tree.leaves(shapes))
     rows, frames = rows_of(knobs), rollout_frames(knobs)
     part = rows_of_minibatch(knobs)
-    steps = updates_of(knobs) * knobs.epochs * -(-rows // part)
     tokens = rows * (
         knobs.span + (knobs.segment if knobs.encoder == "causal" else knobs.segment * knobs.span)
     )
@@ -91,7 +91,7 @@ def resolved(knobs: Knobs, parts: Parts) -> list[str]:
         f"({4 * size * knobs.keep_snapshots / 2**20:.4g} MiB)",
         f"{updates_of(knobs):,} updates of {frames:,} frames ({rows} matches of {knobs.segment}), a snapshot "
         f"every {knobs.save_every:,}; {tokens:,} tokens an epoch, minibatches of {part * knobs.segment:,} "
-        f"frames, {steps:,} optimiser steps",
+        f"frames, {steps_of(knobs):,} optimiser steps",
         memory_line(predicted(knobs, parts)),
     ]
     if knobs.preset in ("test", "full"):

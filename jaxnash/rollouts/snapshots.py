@@ -49,9 +49,11 @@ def drawn(key: Key, stack: Snapshots, groups: int, latest: float) -> tuple[Param
 
 def shares_of(shares: Array, stack: Snapshots) -> Array:
     """How often opponents are a snapshot or each script, f32[1 + scripts]: as given, but before the first
-    snapshot the scripts share alone, in their proportions."""
-    alone = jnp.asarray(shares).at[0].set(0)
-    return jnp.where(stack.taken > 0, shares, alone / jnp.sum(alone))
+    snapshot each script that has a share gets an equal part of the snapshots' share too."""
+    shares = jnp.asarray(shares)
+    played = (shares > 0).at[0].set(False)
+    alone = jnp.where(played, shares + shares[0] / jnp.sum(played), 0)
+    return jnp.where(stack.taken > 0, shares, alone)
 
 
 def _capacity(stack: Snapshots) -> int:

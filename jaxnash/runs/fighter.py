@@ -21,7 +21,7 @@ from jaxnash.psro.tournament import wilson
 from jaxnash.rollouts.fights import Fights, fights, noted
 from jaxnash.rollouts.selfplay import Matches, SelfPlay, self_play
 from jaxnash.rollouts.snapshots import Snapshots, add, drawn, none_yet, shares_of
-from jaxnash.runs.fighter_knobs import Knobs, rollout_frames, rows_of
+from jaxnash.runs.fighter_knobs import Knobs, rollout_frames, rows_of, steps_of
 from jaxnash.types import Array, Learner, Neural, Params, Policy, PolicySpec
 
 
@@ -62,7 +62,9 @@ def parts_of(knobs: Knobs, mesh: Mesh | None = None) -> Parts:
     """The functions of a run, whose learner is on `mesh`; raises `JaxnashError` for sizes that cannot be."""
     spec, weights = spec_of(knobs), weights_of(knobs.rewards)
     policy, game = build(spec), fighter(rewards=knobs.rewards)
-    optimizer = optax.chain(optax.clip_by_global_norm(knobs.clip_norm), optax.adam(knobs.learning_rate))
+    last = knobs.learning_rate * knobs.learning_rate_left
+    rate = optax.linear_schedule(knobs.learning_rate, last, steps_of(knobs))  # by the optimiser's own count
+    optimizer = optax.chain(optax.clip_by_global_norm(knobs.clip_norm), optax.adam(rate))
     learner = ppo(
         policy,
         optimizer,

@@ -55,6 +55,8 @@ class Knobs:
     """how often each button is down at first (w a s d space h l j k g). Who presses half of them is always in
     some attack or taunt, and learns to stay there because there it does not fall."""
     learning_rate: float = 2.5e-4
+    learning_rate_left: float = 1.0
+    """the part of the learning rate that is left at the end, falling by equal steps; 1 keeps it."""
     minibatch: int = 128
     epochs: int = 10
     clip_norm: float = 0.5
@@ -85,8 +87,8 @@ PRESETS: dict[str, Knobs] = {
     "test": Knobs(preset="test", frames=50_000, save_every=5_000, name="test", debug=True),
     "smoke": Knobs(
         preset="smoke",
-        frames=9_000_000,
-        save_every=6_000_000,
+        frames=6_000_000,
+        save_every=4_500_000,
         keep_snapshots=20,
         matches=512,
         groups=8,
@@ -101,6 +103,7 @@ PRESETS: dict[str, Knobs] = {
         core=64,
         hidden=(64,),
         learning_rate=3e-3,
+        learning_rate_left=0.1,
         minibatch=2048,
         epochs=3,
         entropy=0.001,
@@ -133,6 +136,11 @@ def updates_of(knobs: Knobs) -> int:
     return max(1, round(knobs.frames / rollout_frames(knobs)))
 
 
+def steps_of(knobs: Knobs) -> int:
+    """The optimiser's, of all updates."""
+    return updates_of(knobs) * knobs.epochs * -(-rows_of(knobs) // rows_of_minibatch(knobs))
+
+
 def differing(one: Knobs, other: Knobs) -> dict[str, tuple[Any, Any]]:
     """The knobs in which two differ, with their values."""
     pairs = {field.name: (getattr(one, field.name), getattr(other, field.name)) for field in fields(Knobs)}
@@ -153,6 +161,8 @@ def checked(knobs: Knobs) -> Knobs:
         )
     if knobs.shares[0] == 1:
         raise JaxnashError("--shares leave the scripts nothing, who play alone before the first snapshot")
+    if not 0 <= knobs.learning_rate_left <= 1:
+        raise JaxnashError(f"--learning-rate-left is {knobs.learning_rate_left}: 0 to 1 is needed")
     if not 0 <= knobs.latest <= 1:
         raise JaxnashError(f"--latest is {knobs.latest}: a probability is needed")
     if knobs.span > table.FRAMES:

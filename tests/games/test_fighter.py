@@ -361,8 +361,8 @@ def test_what_a_frame_pays_by_hand():
     swings = play(arena(second={"x": 4.6, "y": RIGHT}), ["j"] + [""] * 3)
     assert paid(swings[0], "reference")["attacking"] == pytest.approx([-0.04 / 30, 0])
     assert paid(swings[3], "reference")["damage"] == pytest.approx([6 / 140, -6 / 140])
-    late = play(arena(second={"x": 4.6, "y": RIGHT, "damage": 137.0}), ["j"] + [""] * 3)
-    assert paid(late[3], "sound")["damage"] == pytest.approx([0.2 * 3 / 140, -0.2 * 3 / 140])
+    late = play(arena(second={"x": 4.6, "y": RIGHT, "damage": 32.0}), ["j"] + [""] * 3)
+    assert paid(late[3], "sound")["damage"] == pytest.approx([3 / 140, -3 / 140])  # 3 of the 6, up to 35
 
 
 def test_sound_rewards_cannot_be_farmed():

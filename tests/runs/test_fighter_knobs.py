@@ -56,6 +56,7 @@ def test_presets_are_sound(name):
         ({"matches": 513}, "513 matches at once do not make 8 equal groups"),
         ({"save_every": 100, "matches": None}, "0 matches at once"),
         ({"latest": 1.5}, "--latest is 1.5"),
+        ({"learning_rate_left": 1.5}, "--learning-rate-left is 1.5: 0 to 1 is needed"),
         ({"keep_snapshots": 0}, "--keep-snapshots is 0: at least 1"),
         ({"devices": 0}, "--devices is 0: at least 1"),
         (

@@ -36,7 +36,7 @@ class Weights(NamedTuple):
 # and all but wins and knock-outs comes to less than one knock-out in a whole match: see `shaping_bound`.
 REWARDS = {
     "reference": Weights(1.0, table.DAMAGE_MAX, -0.5, -0.04, -0.01, 50.0, 8.0, 5.0, 10.0, 20.0, -15.0),
-    "sound": Weights(0.2, 140.0, -0.001, -0.0002, -0.0001, 1.0, 1.0, 0.0, 0.001, 0.002, -0.003),
+    "sound": Weights(1.0, 35.0, -0.001, -0.0002, -0.0001, 1.0, 1.0, 0.0, 0.001, 0.002, -0.003),
 }
 
 

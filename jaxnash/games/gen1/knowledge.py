@@ -18,8 +18,8 @@ from jaxnash.types import Array
 def learnt(side: Side, move: Array, slot: Array, mask: Array) -> tuple[Side, Array, Array]:
     """A move was seen that is in `slot`, unless one that was seen before may have been it.
 
-    Returns also the slot it is taken for, of two alike that of more PP or the one by Mimic, and whether it was
-    seen before.
+    Returns also the slot it is taken for (of two alike that of more PP, or the one by Mimic), and whether it
+    was seen before.
     """
     a = side.active
     best, most = slot, jnp.int32(-1)
