@@ -212,9 +212,9 @@ class View:
         again = not called and not goes_on and self._again(user, move)
         charging_up = move in _CHARGE and not goes_on
 
-        if (
-            user in self._thawed and move not in user.moves
-        ):  # not its own: what its side chose last, or Fissure
+        # not chosen: what its side chose last, or Fissure
+        foreign = user in self._thawed and move not in user.moves
+        if foreign:
             if side == self.side and user.slot < 0:
                 user.slot = 0
         elif not called and not goes_on and move != _STRUGGLE and not again:
