@@ -31,7 +31,7 @@ FAULTS = (  # file of jaxnash/games/gen1, what it says, what it says instead
     ("moves.py", 'me = put(me, faints, hp=0)', "me = put(me, faints & (foe.hp > 0), hp=0)"),
     ("moves.py", "drained = jnp.maximum(given >> 1, 1)", "drained = given >> 1"),
     ("moves.py", "jnp.where(mirror, foe_last, id))", "jnp.where(mirror, foe.active.side_last, id))"),
-    ("effects.py", "t = put(t, sleeps, recharge=False)", "t = put(t, sleeps, recharge=t.recharge)"),
+    ("effects.py", "t = put(t, sleeps, recharge=False, ", "t = put(t, sleeps, recharge=t.recharge, "),
     ("effects.py", "3), hp=me.hp - quarter", "3), hp=me.hp - quarter - 1"),
     ("turn.py", "hurts & ((row.status == data.BRN)", "hurts & ((row.status == data.PAR)"),
     ("turn.py", "(jnp.where(switches, 4, priority)", "(jnp.where(switches, 0, priority)"),
