@@ -90,7 +90,7 @@ def scan_rollout(game: Game, *, length: int, batch: int) -> Callable[..., Trajec
                 action, log_prob, value, carry = infer(seat, now, view, keys, jnp.minimum(choice, nets - 1))
             for number, rule in enumerate(player.rules, start=nets):
                 chosen = by_rule(rule, view, keys, state=now.state, seat=seat)
-                mine = choice == number if nets or len(player.rules) > 1 else jnp.ones(batch, bool)
+                mine = choice == number
                 action = jnp.where(mine, jnp.where(view.active, chosen, 0), action)
                 log_prob, value = jnp.where(mine, 0.0, log_prob), jnp.where(mine, 0.0, value)
             return action, log_prob, value, carry

@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnash.games.gen1.game import gen1
-from jaxnash.games.gen1.layout import POKEMON_INDEX, TEAM, Observation
 from jaxnash.games.gen1.scripted import MEMBERS
 from jaxnash.games.gen1.state import Setup
 from jaxnash.games.gen1.teams import setup
 from jaxnash.keys import derive
 from jaxnash.psro.oracles import jax_key
 from jaxnash.rollouts.scan import Mix, scan_rollout
+from jaxnash.showdown.rollout import potential
 from jaxnash.showdown.teams import TeamSet, draw_teams
 from jaxnash.types import Array, JaxnashError, Member, Neural, Params, Scripted, Trajectory
 
@@ -98,20 +98,12 @@ def opponents(
     return Mix(stacked, tuple(MEMBERS.values())), jnp.asarray(weights), names
 
 
-@jax.jit
-def potential(obs: Observation) -> Array:
-    """f32[...] in [-1, 1], as `showdown.rollout.potential`."""
-    hp, revealed = (obs.pokemon[..., POKEMON_INDEX[name]].astype(jnp.float32) for name in ("hp", "revealed"))
-    theirs = jnp.where(revealed[..., TEAM:] > 0, hp[..., TEAM:] / 1000, 1.0)
-    return hp[..., :TEAM].mean(axis=-1) / 1000 - theirs.mean(axis=-1)
-
-
 def shaped(trajectory: Trajectory, *, gamma: float, shaping: float) -> Trajectory:
     """gamma * phi(s') - phi(s) added to each seat's decisions (Ng, Harada & Russell 1999).
 
     phi is 0 after the end. Where the row stops within a battle, nothing is added.
     """
-    phi = shaping * potential(trajectory.obs)
+    phi = shaping * jnp.asarray(potential(jax.tree.map(np.asarray, trajectory.obs)))
 
     def back(following: Array, at: Any) -> tuple[Array, Array]:
         phi, active, ended = at

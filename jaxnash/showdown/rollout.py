@@ -263,10 +263,10 @@ def play(
 
 
 def potential(obs: Observation) -> np.ndarray:
-    """f32[N] in [-1, 1]: the mean hp share of one's six less the opponent's, unseen ones counted whole."""
+    """f32[...] in [-1, 1]: the mean hp share of one's six less the opponent's, unseen ones counted whole."""
     hp, revealed = (obs.pokemon[..., POKEMON_INDEX[n]].astype(np.float32) for n in ("hp", "revealed"))
-    own = hp[:, :6].mean(axis=1) / 1000
-    theirs = np.where(revealed[:, 6:] > 0, hp[:, 6:] / 1000, 1.0).mean(axis=1)
+    own = hp[..., :6].mean(axis=-1) / 1000
+    theirs = np.where(revealed[..., 6:] > 0, hp[..., 6:] / 1000, 1.0).mean(axis=-1)
     return own - theirs
 
 

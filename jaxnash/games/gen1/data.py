@@ -186,6 +186,16 @@ def move_row(id: Array) -> Move:
     return Move(id=id, chart=words[2], **numbers)
 
 
+def two_turns(kind: Array) -> Array:
+    """bool[]: a move of this kind is made in two turns."""
+    return (kind == KIND["charge"]) | (kind == KIND["hide"])
+
+
+def shown(id: Array) -> Array:
+    """i32[]: what move i32[] is announced and remembered as."""
+    return jnp.where(id == NOMOVE, FISSURE, id)
+
+
 def effectiveness(move: Move, defending: Array) -> Array:
     """i32[]: the chart's code of a defending type id."""
     return ((move.chart >> (2 * defending).astype(jnp.uint32)) & 3).astype(jnp.int32)

@@ -64,8 +64,8 @@ def chosen(side: Side, *, go: Array, goes_on: Array) -> tuple[Side, Array]:
     side, slot, known = learnt(side, side.todo, a.slot, free)
     free |= own & side.thawed & known
     side = side._replace(active=put(side.active, free, seen_slot=1 + slot))
-    two = (move.kind == KIND["charge"]) | (move.kind == KIND["hide"])
-    return spent(side, go & (side.todo != STRUGGLE) & (goes_on == two), -1), again
+    spends = go & (side.todo != STRUGGLE) & (goes_on == data.two_turns(move.kind))
+    return spent(side, spends, -1), again
 
 
 def announced(active: Active, move: data.Move, go: Array, *, called: Array) -> Active:
@@ -76,7 +76,7 @@ def announced(active: Active, move: data.Move, go: Array, *, called: Array) -> A
     locks = traps | rage | (move.kind == KIND["thrash"])
     held = ~called & (a.trapping | (a.thrash_move > 0) | (a.rage > 0))
     uses = jnp.where(locks, jnp.where(held, jnp.minimum(a.lock_uses + 1, 5), 1), 0)
-    shown = jnp.where(move.id == data.NOMOVE, data.FISSURE, move.id)
+    shown = data.shown(move.id)
     return put(a, go, shown=shown, shown_called=called, trapping=traps, recharges=False, lock_uses=uses)
 
 

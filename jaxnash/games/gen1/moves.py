@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from jaxnash.games.gen1 import data, knowledge
 from jaxnash.games.gen1.damage import before_roll, confusion_damage, critical_rate, has_type, immune
-from jaxnash.games.gen1.data import CANNOTMOVE, KIND, METRONOME, MIRRORMOVE, NOMOVE, STRUGGLE
+from jaxnash.games.gen1.data import CANNOTMOVE, KIND, METRONOME, MIRRORMOVE, STRUGGLE
 from jaxnash.games.gen1.effects import Hit, effects, secondary, trapped
 from jaxnash.games.gen1.source import SITE
 from jaxnash.games.gen1.state import Active, Side, cut, pick, put, put_at
@@ -109,15 +109,6 @@ def act(
     return s, me._replace(todo=jnp.zeros_like(me.todo)), foe, last_damage
 
 
-def _shown(id: Array) -> Array:
-    """What a move is remembered as."""
-    return jnp.where(id == NOMOVE, data.FISSURE, id)
-
-
-def _two_turns(kind: Array) -> Array:
-    return (kind == KIND["charge"]) | (kind == KIND["hide"])
-
-
 def _set_pp(me: Side, mask: Array, by: int) -> Side:
     """PP of the slot last selected, in six bits; the Pokemon's own slot follows unless it is transformed."""
     a = me.active
@@ -133,7 +124,7 @@ def _spend(me: Side, go: Array) -> tuple[Side, Array]:
     """PP; whether this goes on with what it is locked into."""
     a = me.active
     locked = (a.thrash_move > 0) | (a.charging > 0) | (a.rage > 0) | (a.lock_turns > 0)
-    first = ~locked & ~_two_turns(data.move_row(me.todo).kind)
+    first = ~locked & ~data.two_turns(data.move_row(me.todo).kind)
     return _set_pp(me, go & (me.todo != STRUGGLE) & (first | (a.charging > 0)), -1), locked
 
 
@@ -145,9 +136,9 @@ def _called(
     charging, foe_last = a.charging > 0, foe.active.last_move
 
     def remember(a: Active, id: Array, mask: Array) -> tuple[Active, Array]:
-        two = _two_turns(data.move_row(id).kind)
-        a = put(a, mask, side_last=_shown(id), enemy_last=_shown(id))
-        return put(a, mask & (~two | charging), last_move=_shown(id)), two
+        two = data.two_turns(data.move_row(id).kind)
+        a = put(a, mask, side_last=data.shown(id), enemy_last=data.shown(id))
+        return put(a, mask & (~two | charging), last_move=data.shown(id)), two
 
     a, _ = remember(a, id, go)
     for i in range(CALLS):
@@ -172,7 +163,7 @@ def _called(
 def _charge(me: Side, move: data.Move, go: Array) -> tuple[Side, Array]:
     """The two turns of Dig, Fly, Solar Beam, ...: bool[], this is the first."""
     a = me.active
-    two = go & _two_turns(move.kind)
+    two = go & data.two_turns(move.kind)
     ends = two & (a.charging > 0)
     starts = two & (a.charging == 0)
     a = put(a, ends, charging=0, hidden=False)

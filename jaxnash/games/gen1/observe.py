@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxnash.games.gen1 import data
 from jaxnash.games.gen1.layout import BOOSTS, FIELD_INDEX, POKEMON_COLUMNS, STATS, Observation
 from jaxnash.games.gen1.state import SLOTS, TEAM, Active, Team
-from jaxnash.games.gen1.turn import Request
+from jaxnash.games.gen1.turn import Request, bench_order
 from jaxnash.types import Array
 
 _VOLATILES = ("reflect", "lightscreen", "mist", "focusenergy", "leechseed", "transformed")
@@ -19,7 +19,7 @@ def observe(side: int, teams: tuple[Team, Team], actives: Any, asked: Request, t
     """What `side` knows: int16 [12, F] and [G]."""
     team, foes = teams[side], teams[1 - side]
     me, foe = actives[side], actives[1 - side]
-    foe_bench = _revealed_first(foes, _bench(foes, foe.index))
+    foe_bench = _revealed_first(foes, bench_order(foes, foe.index))
     own = _rows(team, me, foe, asked.bench, foes=foes, own=True)
     other = _rows(foes, foe, me, foe_bench, foes=team, own=False)
     own_there = (team.species > 0)[_order(me, asked.bench)]
@@ -44,11 +44,6 @@ def observe(side: int, teams: tuple[Team, Team], actives: Any, asked: Request, t
         "opponent_frozen": (foes_alive & (foes.status == data.FRZ)).sum(),
     }
     return Observation(pokemon, jnp.stack([field[name].astype(jnp.int16) for name in FIELD_INDEX]))
-
-
-def _bench(team: Team, index: Array) -> Array:
-    before = jnp.cumsum(team.order == index)[:-1] > 0
-    return jnp.where(before, team.order[1:], team.order[:-1]).astype(jnp.int32)
 
 
 def _order(active: Active, bench: Array) -> Array:
