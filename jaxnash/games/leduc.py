@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -27,8 +26,8 @@ def leduc(*, suits: bool = True) -> TreeGame:
     """The game as a tree. A state is i32[11]: both players' cards and the public one (0..5, as in `CARDS`),
     then up to four actions of each round, -1 where nothing has happened yet. Returns are in chips.
 
-    Observations are f32[2, 38]: own card (6), public card (6), the betting so far (2 x 4 x 3), seat (2), all
-    one-hot. Without `suits`, players see ranks only: 288 infosets instead of 936 and observations f32[2, 32].
+    Observations are i8[2, 38]: own card (6), public card (6), the betting so far (2 x 4 x 3), seat (2), all
+    one-hot. Without `suits`, players see ranks only: 288 infosets instead of 936 and observations i8[2, 32].
     Suits decide nothing, so a policy that does not look at them is exactly as exploitable in both.
     """
     kinds = 6 if suits else 3
@@ -101,14 +100,18 @@ def leduc(*, suits: bool = True) -> TreeGame:
         board = f"{named[public]}:{first}/{second}" if public >= 0 else f":{first}"
         return f"{player}:{named[own] if own >= 0 else '?'}:{board}"
 
-    def observe(state: Array) -> Array:
-        def seat(index: int) -> Array:
-            seen = jnp.stack([state[index], state[2]])
-            cards = jax.nn.one_hot(seen if suits else seen // 2, kinds).reshape(-1)
-            betting = jax.nn.one_hot(jnp.asarray(state[3:]), 3).reshape(-1)
-            return jnp.concatenate([cards, betting, jax.nn.one_hot(index, 2)])
+    # each number of an observation asks whether one place of (state, 0, 1) holds one value
+    own, public, betting = [0] * kinds, [2] * kinds, np.repeat(np.arange(3, 3 + 2 * LONGEST), 3)
+    places = np.stack(
+        [np.concatenate([np.add(own, seat), public, betting, [11 + seat] * 2]) for seat in (0, 1)]
+    )
+    values = np.concatenate([np.arange(kinds), np.arange(kinds), np.tile(np.arange(3), 2 * LONGEST), [0, 1]])
 
-        return jnp.stack([seat(0), seat(1)])
+    def observe(state: Array) -> Array:
+        held = jnp.concatenate([jnp.asarray(state), jnp.arange(2)])
+        if not suits:
+            held = held.at[:3].set(jnp.where(held[:3] < 0, -1, held[:3] // 2))
+        return (held[places] == values).astype(jnp.int8)
 
     root: Any = np.full(3 + 2 * LONGEST, -1, np.int32)
     return TreeGame(root, player, legal, chance, next, returns, infoset, observe, num_actions=3)
