@@ -22,7 +22,7 @@ from jaxnash.showdown.teams import load_teams
 from jaxnash.types import JaxnashError
 from tests.differential import coverage, records
 
-CHUNK = 256  # battles that the engine replays at a time
+CHUNK = 1024  # battles that are replayed together
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from tests.differential import canonical
 from tests.differential import records as records_
 
 DRAWS = 24  # of a decision, at most
-LANES = 256
+LANES = 128
 _SORTED = orjson.OPT_SORT_KEYS
 
 
@@ -83,23 +83,24 @@ def replay(records: list[dict[str, Any]]) -> list[tuple[int, str, list[str]]]:
     Observations are compared where the records have `lines` and `raw`.
     """
     results: list[Any] = [None] * len(records)
-    observed = [_observations(record) for record in records]
+    longest_last = sorted(range(len(records)), key=lambda i: len(records[i]["decisions"]))
     for first in range(0, len(records), LANES):
-        part = records[first : first + LANES]
+        of = longest_last[first : first + LANES]
+        part = [records[i] for i in of]
+        observed = [_observations(record) for record in part]
         padded = part + [part[0]] * (LANES - len(part))
         setups = jax.tree.map(lambda *xs: jnp.asarray(np.stack(xs)), *[setup_of(r) for r in padded])
         states, asked, seen = _begin(setups)
-        head = None
-        for t in range(max(len(r["decisions"]) for r in part) + 1):
-            host, told, heads, shown = jax.tree.map(np.asarray, (states, asked, head, seen))
-            for i, record in enumerate(part):
-                if results[first + i] is None:
-                    found = _check(record, t, i, host, told, heads)
-                    wanted = observed[first + i]
-                    if found is None and wanted:
-                        found = _check_observations(t, i, shown, wanted[t])
-                    results[first + i] = found
-            if all(results[first + i] is not None for i in range(len(part))):
+        head, playing = None, list(range(len(part)))
+        for t in range(len(part[-1]["decisions"]) + 1):
+            shown = jax.tree.map(np.asarray, seen)
+            for i, lane in zip(playing, canonical.lanes((states, asked, head), playing), strict=True):
+                found = _check(part[i], t, *lane)
+                if found is None and observed[i]:
+                    found = _check_observations(t, i, shown, observed[i][t])
+                results[of[i]] = found
+            playing = [i for i in playing if results[of[i]] is None]
+            if not playing:
                 break
             states, head, asked, seen = _step(states, *inputs(padded, t))
     return results
@@ -117,44 +118,38 @@ def inputs(records: list[dict[str, Any]], t: int) -> tuple[np.ndarray, np.ndarra
     return actions, tapes, lengths
 
 
-def _check(record: dict[str, Any], t: int, i: int, states: Any, asked: Any, heads: Any) -> Any:
+def _check(record: dict[str, Any], t: int, state: Any, asked: Any, head: Any) -> Any:
     """None while all is well and there is more to come."""
     decisions = record["decisions"]
-
-    def lane(tree: Any) -> Any:
-        return jax.tree.map(lambda x: x[i], tree)
-
     if t > 0:
-        length = tape_of(decisions[t - 1]["draws"])[1]
-        head = lane(heads)
-        if head.wrong or head.at != length:
-            site, lo, hi = (int(x) for x in head.asked)
-            wanted = [d for d in decisions[t - 1]["draws"] if d[0] not in DROPPED]
-            at = int(head.asked_at) if head.wrong else int(head.at)
+        wanted = [d for d in decisions[t - 1]["draws"] if d[0] not in DROPPED]
+        if head.wrong or head.at != len(wanted):
+            site, lo, hi = head.asked
+            at = head.asked_at if head.wrong else head.at
             name = SITES[site].name if site >= 0 else "nothing"
             told = wanted[at] if at < len(wanted) else "the end"
             return t - 1, "draw", [f"draw {at}: engine {name} {lo} {hi}, Showdown {told}"]
     if t == len(decisions) and record["error"]:
         return t, "", []
     theirs = decisions[t]["state"] if t < len(decisions) else record["state"]
-    mine = canonical.state(lane(states), lane(asked))
+    mine = canonical.state(state, asked)
     if orjson.dumps(mine, option=_SORTED) != orjson.dumps(theirs, option=_SORTED):  # the fast way to tell
         wrong = canonical.differences(mine, theirs)
         return max(t - 1, 0), "state", wrong
     if t == len(decisions):
         return t, "", []
-    masks = [[int(x) for x in lane(a.legal)] for a in asked]
+    masks = [[int(x) for x in a.legal] for a in asked]
     told = [r["legal"] for r in decisions[t]["requests"]]
     if masks != told:
         return t, "mask", [f"masks: engine {masks}, Showdown {told}"]
-    return _check_order(decisions[t].get("raw", ()), lane(states), t)
+    return _check_order(decisions[t].get("raw", ()), state, t)
 
 
 def _check_order(raw: Any, state: Any, t: int) -> Any:
     """The teams' present order, which only requests as sent tell."""
     for n, (sent, team) in enumerate(zip(raw, state.teams)):
         names = [to_id(one["details"].split(",")[0]) for one in orjson.loads(sent)["side"]["pokemon"]]
-        mine = [VOCABULARIES["species"][int(team.species[i])] for i in team.present[: len(names)]]
+        mine = [VOCABULARIES["species"][team.species[i]] for i in team.present[: len(names)]]
         if mine != names:
             return t, "order", [f"side {n} order: engine {mine}, Showdown {names}"]
     return None
