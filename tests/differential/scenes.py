@@ -203,6 +203,18 @@ SCENES: dict[str, Scene] = {
         {"accuracy": [0, None], "secondary": [0, None]},
         {"hyperbeam": 5, "switch": 0.05},
     ),
+    # A drain of 1, of a Pokemon whose substitute has cost it hp, from those who resist it.
+    "drains": Scene(
+        (
+            Side(_WEAK, ("megadrain", "leechlife"), ("absorb", "substitute"), levels=(2, 3, 5)),
+            Side(
+                ("rapidash", "dragonair", "arcanine", "arbok", "pinsir"),
+                ("splash", "growl", "psywave", "tackle"),
+            ),
+        ),
+        {"accuracy": [0]},
+        {"absorb": 4, "megadrain": 4, "leechlife": 2, "splash": 4, "psywave": 1, "switch": 0.05},
+    ),
     # Copies of copies, and PP that are gone.
     "copies": Scene(
         (
