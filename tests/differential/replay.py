@@ -126,9 +126,9 @@ def _check(record: dict[str, Any], t: int, state: Any, asked: Any, head: Any) ->
         if head.wrong or head.at != len(wanted):
             site, lo, hi = head.asked
             at = head.asked_at if head.wrong else head.at
-            name = SITES[site].name if site >= 0 else "nothing"
-            told = wanted[at] if at < len(wanted) else "the end"
-            return t - 1, "draw", [f"draw {at}: engine {name} {lo} {hi}, Showdown {told}"]
+            asks = f"{SITES[site].name} {lo} {hi}" if head.wrong else "nothing more"
+            drew = wanted[at] if at < len(wanted) else "no more"
+            return t - 1, "draw", [f"draw {at}: engine asks for {asks}, Showdown drew {drew}"]
     if t == len(decisions) and record["error"]:
         return t, "", []
     theirs = decisions[t]["state"] if t < len(decisions) else record["state"]

@@ -53,6 +53,16 @@ def test_the_judge_sees_what_is_wrong() -> None:
     drawn[2] += 1
     assert replay([record])[0][1] == "draw"
     drawn[2] -= 1
+    draws = decision["draws"]
+    draws.append(draws[-1])  # a tape that is not used up, then one that runs out
+    (words,) = replay([record])[0][2]
+    assert words == f"draw {len(draws) - 1}: engine asks for nothing more, Showdown drew {draws[-1]}"
+    del draws[-1]
+    last = draws.pop()
+    (words,) = replay([record])[0][2]
+    asked = " ".join(map(str, last[:3]))
+    assert words == f"draw {len(draws)}: engine asks for {asked}, Showdown drew no more"
+    draws.append(last)
     side = decision["state"]["sides"][0]
     side["on"]["boosts"][0] += 1
     assert replay([record])[0][:2] == (1, "state")
