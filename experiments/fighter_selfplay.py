@@ -94,6 +94,11 @@ def resolved(knobs: Knobs, parts: Parts) -> list[str]:
         f"frames, {steps_of(knobs):,} optimiser steps",
         memory_line(predicted(knobs, parts)),
     ]
+    if knobs.guided:
+        told.append(
+            f"led for the first {knobs.guided * knobs.frames:,.0f} frames, in their second half less and "
+            "less: own falls forgiven, coming nearer paid; rows tell the rewards without that"
+        )
     if knobs.preset in ("test", "full"):
         apart = differing(PRESETS["test"], PRESETS["full"])
         shown = ", ".join(f"{name} {one} / {other}" for name, (one, other) in apart.items())

@@ -13,16 +13,18 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from jaxnash.games.fighter import SCRIPTS, Terms, fighter, terms
-from jaxnash.games.fighter.rewards import weights_of
+from jaxnash.games.fighter import SCRIPTS, Terms, fighter, table, terms
+from jaxnash.games.fighter.rewards import Weights, weights_of
 from jaxnash.learners.ppo import ppo
 from jaxnash.policies.spec import build, history_spec
 from jaxnash.psro.tournament import wilson
 from jaxnash.rollouts.fights import Fights, fights, noted
 from jaxnash.rollouts.selfplay import Matches, SelfPlay, self_play
 from jaxnash.rollouts.snapshots import Snapshots, add, drawn, none_yet, shares_of
-from jaxnash.runs.fighter_knobs import Knobs, rollout_frames, rows_of, steps_of
-from jaxnash.types import Array, Learner, Neural, Params, Policy, PolicySpec
+from jaxnash.runs.fighter_knobs import Knobs, rollout_frames, rows_of, steps_of, updates_of
+from jaxnash.types import Array, Learner, Neural, Params, Policy, PolicySpec, Trajectory
+
+NEARER = 10.0  # units nearer, from one spawn to the other, that pay a led learner 1
 
 
 class Parts(NamedTuple):
@@ -111,7 +113,9 @@ def iterate(knobs: Knobs, parts: Parts, state: State) -> tuple[State, dict[str, 
     rivals, met = _drawn(keys[0], state.snapshots, knobs.groups, knobs.latest)
     params = parts.learner.behaviour(state.learner)
     matches, trajectory, frames_of = parts.arena.play(keys[1], params, rivals, state.matches, None, shares)
-    learner, metrics = parts.learner.update(keys[2], state.learner, trajectory)
+    lead = guidance(knobs, update)
+    led = guided(trajectory, frames_of.fight, weights_of(knobs.rewards), lead) if lead else trajectory
+    learner, metrics = parts.learner.update(keys[2], state.learner, led)
     snapshots = state.snapshots
     if saved := update * frames // knobs.save_every > (update - 1) * frames // knobs.save_every:
         snapshots = add(snapshots, parts.learner.behaviour(learner))
@@ -123,12 +127,33 @@ def iterate(knobs: Knobs, parts: Parts, state: State) -> tuple[State, dict[str, 
         "frames": update * frames,
         **figures,
         **breakdown(trajectory.reward, frames_of.terms),
+        "guidance": lead,
         "matches": _matches(sums, ended),
         "snapshots_met": np.asarray(met).tolist(),
         "snapshots": int(snapshots.taken),
         "snapshot_saved": saved,
     }
     return State(learner, matches, snapshots, tally, jnp.int32(update)), row
+
+
+def guidance(knobs: Knobs, update: int) -> float:
+    """How much a learner is led in an update: 1 in the first half of the part that is `guided`, then less."""
+    least = knobs.guided * updates_of(knobs)
+    return min(1.0, max(0.0, 2 - 2 * (update - 1) / least)) if least else 0.0
+
+
+@jax.jit
+def guided(trajectory: Trajectory, fight: Fights, weights: Weights, lead: float) -> Trajectory:
+    """The trajectory with the rewards of a learner that is led: a fall of its own, and a match lost by one,
+    cost less by the part `lead`, and coming nearer sideways pays (going away costs as much): `lead` for
+    `NEARER`. Who pays in full from the first frame never dares the gap between the grounds."""
+    obs, reset = trajectory.obs, trajectory.reset[1:]
+    apart = jnp.abs(obs[..., 0] - obs[..., obs.shape[-1] // 2]) * table.LIMIT[0] / NEARER
+    nearer = jnp.where(reset, 0, apart[:-1] - apart[1:])  # the last frame's is not known here
+    lost = jnp.where(fight.result < 0, weights.win, 0)
+    forgiven = jnp.where(fight.fell_alone > 0, weights.knock_out + lost, 0)
+    paid = jnp.concatenate([nearer, jnp.zeros_like(nearer[:1])])
+    return trajectory._replace(reward=trajectory.reward + lead * (forgiven[..., None] + paid))
 
 
 @jax.jit

@@ -36,6 +36,9 @@ class Knobs:
     shares: tuple[float, float, float] = (0.8, 0.15, 0.05)
     """of matches against snapshots, Based and Constant."""
     rewards: Literal["reference", "sound"] = "reference"
+    guided: float = 0.0
+    """the part of the run in which the learner is led, in its second half less and less: falls of its own are
+    forgiven, and coming nearer is paid."""
     encoder: Literal["causal", "window"] = "causal"
     span: int = 90
     """frames of history."""
@@ -93,6 +96,7 @@ PRESETS: dict[str, Knobs] = {
         matches=512,
         groups=8,
         rewards="sound",
+        guided=0.5,
         span=30,
         segment=32,
         width=32,
@@ -163,6 +167,8 @@ def checked(knobs: Knobs) -> Knobs:
         raise JaxnashError("--shares leave the scripts nothing, who play alone before the first snapshot")
     if not 0 <= knobs.learning_rate_left <= 1:
         raise JaxnashError(f"--learning-rate-left is {knobs.learning_rate_left}: 0 to 1 is needed")
+    if not 0 <= knobs.guided <= 1:
+        raise JaxnashError(f"--guided is {knobs.guided}: 0 to 1 is needed")
     if not 0 <= knobs.latest <= 1:
         raise JaxnashError(f"--latest is {knobs.latest}: a probability is needed")
     if knobs.span > table.FRAMES:
