@@ -14,6 +14,7 @@ import optax
 from jax.sharding import Mesh
 
 from jaxnash.games.fighter import SCRIPTS, Terms, fighter, table, terms
+from jaxnash.games.fighter.observe import NAMES
 from jaxnash.games.fighter.rewards import Weights, weights_of
 from jaxnash.learners.ppo import ppo
 from jaxnash.policies.spec import build, history_spec
@@ -147,8 +148,8 @@ def guided(trajectory: Trajectory, fight: Fights, weights: Weights, lead: float)
     """The trajectory with the rewards of a learner that is led: a fall of its own, and a match lost by one,
     cost less by the part `lead`, and coming nearer sideways pays (going away costs as much): `lead` for
     `NEARER`. Who pays in full from the first frame never dares the gap between the grounds."""
-    obs, reset = trajectory.obs, trajectory.reset[1:]
-    apart = jnp.abs(obs[..., 0] - obs[..., obs.shape[-1] // 2]) * table.LIMIT[0] / NEARER
+    obs, reset, x = trajectory.obs, trajectory.reset[1:], NAMES.index("x")
+    apart = jnp.abs(obs[..., x] - obs[..., len(NAMES) + x]) * table.LIMIT[0] / NEARER
     nearer = jnp.where(reset, 0, apart[:-1] - apart[1:])  # the last frame's is not known here
     lost = jnp.where(fight.result < 0, weights.win, 0)
     forgiven = jnp.where(fight.fell_alone > 0, weights.knock_out + lost, 0)

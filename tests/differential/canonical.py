@@ -98,7 +98,7 @@ def _active(battle: State, n: int, request: Request, kind: str) -> dict[str, Any
 
 def _volatiles(a: Any, n: int) -> dict[str, Any]:
     def partner(index: Any) -> list[int]:
-        return [1 - n, int(index)]
+        return [1 - n, index]
 
     there = {
         "bide": (a.bide_turns, {"damage": a.bide_damage, "time": a.bide_turns}),
@@ -155,7 +155,7 @@ def _volatiles(a: Any, n: int) -> dict[str, Any]:
         "substitute": (a.sub, {"hp": a.sub}),
         "twoturnmove": (a.charging, {"move": MOVES[a.charging]}),
     }
-    return {name: fields for name, (present, fields) in there.items() if int(present) > 0}
+    return {name: fields for name, (present, fields) in there.items() if present > 0}
 
 
 def differences(mine: Any, theirs: Any, path: str = "") -> list[str]:
