@@ -232,7 +232,7 @@ class View:
         held = row[C["trapping"]] or row[C["locked"]] or row[C["rage"]]
         row[C["lock_turns"]] = 0 if not locks else min(row[C["lock_turns"]] + 1, 5) if held else 1
         row[C["recharge"]] = 0
-        row[C["last_move"]], user.called = move, called or again
+        row[C["last_move"]], user.called = move, called or again or (goes_on and user.called)
         if row[C["charging"]] and goes_on:
             row[C["charging"]] = row[C["invulnerable"]] = 0
         self._trap(user, foe, move in _TRAP and not missed)

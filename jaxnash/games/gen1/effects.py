@@ -81,6 +81,7 @@ def effects(
     foe = knowledge.learnt(foe, disabled, slot, disables)[0]
     t = foe.active
     learns = mimics & (pick(a.moves, a.slot) != 0)
+    a = knowledge.mimicked(a, learns)
     a = a._replace(
         moves=put_at(a.moves, a.slot, learns, pick(t.moves, number)),
         virtual=put_at(a.virtual, a.slot, learns, jnp.bool_(True)),

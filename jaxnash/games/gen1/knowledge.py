@@ -35,9 +35,12 @@ def learnt(side: Side, move: Array, slot: Array, mask: Array) -> tuple[Side, Arr
 def _set(side: Side, slot: Array, mask: Array, pp: Array) -> Side:
     """The PP seen of a slot; the Pokemon's own follows unless it is transformed."""
     a = side.active
+    one, other = (a.crossed - 1) >> 2, (a.crossed - 1) & 3
+    crossed = (a.crossed > 0) & ((slot == one) | (slot == other))
+    below = jnp.where(crossed, one + other - slot, slot)
     return side._replace(
         active=a._replace(seen_pp=put_at(a.seen_pp, slot, mask, pp)),
-        base_seen=put_at(side.base_seen, slot, mask & ~a.transformed, pp),
+        base_seen=put_at(side.base_seen, below, mask & ~a.transformed, pp),
     )
 
 
@@ -46,6 +49,16 @@ def spent(side: Side, mask: Array, by: int) -> Side:
     a = side.active
     slot = a.seen_slot - 1
     return _set(side, slot, mask & (slot >= 0), (pick(a.seen_pp, slot) + by) & 63)
+
+
+def mimicked(active: Active, mask: Array) -> Active:
+    """Mimic replaces the move in the slot chosen: of two alike, the one that it is thought to have chosen."""
+    a = active
+    one, other = a.slot, a.seen_slot - 1
+    alike = mask & (other >= 0) & (other != one) & (pick(a.moves, one) == pick(a.moves, other))
+    seen = put_at(a.seen_pp, one, alike, pick(a.seen_pp, other))
+    seen = put_at(seen, other, alike, pick(a.seen_pp, one))
+    return put(a, alike, seen_pp=seen, crossed=1 + 4 * one + other)
 
 
 def chosen(side: Side, *, go: Array, goes_on: Array) -> tuple[Side, Array]:
@@ -68,8 +81,8 @@ def chosen(side: Side, *, go: Array, goes_on: Array) -> tuple[Side, Array]:
     return spent(side, spends, -1), again
 
 
-def announced(active: Active, move: data.Move, go: Array, *, called: Array) -> Active:
-    """The line that announces the move made in the end."""
+def announced(active: Active, move: data.Move, go: Array, *, called: Array, goes_on: Array) -> Active:
+    """The line that announces the move made in the end; `goes_on`: with what it is locked into."""
     a = active
     traps = move.kind == KIND["trap"]
     rage = move.kind == KIND["rage"]
@@ -77,6 +90,7 @@ def announced(active: Active, move: data.Move, go: Array, *, called: Array) -> A
     held = ~called & (a.trapping | (a.thrash_move > 0) | (a.rage > 0))
     uses = jnp.where(locks, jnp.where(held, jnp.minimum(a.lock_uses + 1, 5), 1), 0)
     shown = data.shown(move.id)
+    called |= goes_on & a.shown_called
     return put(a, go, shown=shown, shown_called=called, trapping=traps, recharges=False, lock_uses=uses)
 
 

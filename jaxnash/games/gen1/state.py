@@ -101,7 +101,7 @@ class Active(NamedTuple):
     fell: Array  # i8: 1 + index of who fainted in this turn
     # What only observations need (`knowledge`, `observe`)
     shown: Array  # u8, the move last announced since it came in
-    shown_called: Array  # bool: by Metronome or Mirror Move
+    shown_called: Array  # bool: by Metronome or Mirror Move, or it goes on from one that was
     trapping: Array  # bool: as the protocol shows it
     recharges: Array  # bool: as the protocol shows it, which hides that a flinch took the recharge away
     form: Array  # i8: whose stats it took by Transform; 1 + index of a foe, 7 + index of an ally
@@ -112,6 +112,7 @@ class Active(NamedTuple):
     turns_in: Array  # i8
     seen_pp: Four  # i8, as `Team.seen_pp`
     seen_slot: Array  # i8: 1 + the slot that the other side infers it chose last
+    crossed: Array  # i8: 1 + 4 * slot + slot, which the other side takes for one another on the bench
 
 
 _WIDE = {"bide_damage": jnp.int32}
