@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxnash.games.gen1.layout import VOCABULARIES
@@ -16,11 +18,29 @@ MOVES = (*VOCABULARIES["move"], "nomove", "cannotmove")
 SPECIES, STATUS, TYPES = (VOCABULARIES[name] for name in ("species", "status", "type"))
 
 
+@jax.jit
+def _packed(leaves: list[Any]) -> Any:
+    return jnp.concatenate([leaf.reshape(len(leaf), -1).astype(jnp.int32) for leaf in leaves], axis=1)
+
+
 def lanes(tree: Any, which: list[int]) -> Iterator[Any]:
-    """These lanes of arrays [L, ...] as Python numbers and lists, which are faster to read one by one."""
+    """These lanes of arrays [L, ...] as Python integers and lists, which are faster to read one by one."""
     leaves, structure = jax.tree.flatten(tree)
-    for row in zip(*[np.asarray(leaf)[which].tolist() for leaf in leaves], strict=True):
-        yield structure.unflatten(row)
+    places, at = [], 0
+    for leaf in leaves:
+        places.append((at, math.prod(leaf.shape[1:]), leaf.shape[2:]))
+        at += places[-1][1]
+    for row in np.asarray(_packed(leaves))[which].tolist():
+        yield structure.unflatten(
+            [
+                _rows(row[first : first + count], inner) if count > 1 else row[first]
+                for first, count, inner in places
+            ]
+        )
+
+
+def _rows(values: list[int], inner: tuple[int, ...]) -> list[Any]:
+    return [values[i : i + inner[0]] for i in range(0, len(values), inner[0])] if inner else values
 
 
 def state(battle: State, requests: tuple[Request, Request]) -> dict[str, Any]:

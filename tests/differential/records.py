@@ -16,11 +16,9 @@ from typing import Any
 
 import orjson
 
-from jaxnash.games.gen1.layout import Observation
 from jaxnash.games.gen1.sites import DROPPED
 from jaxnash.keys import derive
 from jaxnash.showdown.battle import BattleRecord
-from jaxnash.showdown.codec import observe
 from jaxnash.showdown.simulator import install, node_path
 from jaxnash.types import JaxnashError
 from tests.differential.scenes import scene_job
@@ -151,13 +149,16 @@ def _feed(record: BattleRecord, told: Job) -> None:
     record.request(told["raw"][record.side])
 
 
-def observations(record: Record) -> Iterator[tuple[Observation, Observation]]:
-    """What the bridge lets each side observe at every decision of a record made with `lines` and `raw`."""
-    seats = [BattleRecord(0), BattleRecord(1)]
+def seats(record: Record) -> Iterator[tuple[BattleRecord, BattleRecord]]:
+    """What the bridge has been told on each side at every decision of a record made with `lines` and `raw`.
+
+    The two are the same ones throughout, told more each time.
+    """
+    both = BattleRecord(0), BattleRecord(1)
     for lines, decision in zip(told(record), record["decisions"]):
-        for seat in seats:
+        for seat in both:
             _feed(seat, {"lines": lines, "raw": decision["raw"]})
-        yield observe(seats[0]), observe(seats[1])
+        yield both
 
 
 def told(record: Record) -> Iterator[list[str]]:

@@ -11,7 +11,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,11 +20,20 @@ import orjson
 
 from jaxnash.games.gen1.data import MOVE_IDS
 from jaxnash.games.gen1.game import gen1, requests
-from jaxnash.games.gen1.layout import FIELD_COLUMNS, IDS, POKEMON_COLUMNS, POKEMON_INDEX, TEAM, VOCABULARIES
+from jaxnash.games.gen1.layout import (
+    FIELD_COLUMNS,
+    IDS,
+    POKEMON_COLUMNS,
+    POKEMON_INDEX,
+    TEAM,
+    VOCABULARIES,
+    Observation,
+)
 from jaxnash.games.gen1.sites import DROPPED, SITE_IDS, SITES
 from jaxnash.games.gen1.source import Tape, taped
 from jaxnash.games.gen1.state import Setup, start
 from jaxnash.games.gen1.turn import step
+from jaxnash.showdown.codec import observe
 from jaxnash.showdown.pokemon import to_id
 from tests.differential import canonical
 from tests.differential import records as records_
@@ -32,6 +41,19 @@ from tests.differential import records as records_
 DRAWS = 24  # of a decision, at most
 LANES = 128
 _SORTED = orjson.OPT_SORT_KEYS
+
+
+class Told(NamedTuple):
+    """What a record's two sides are told at a decision.
+
+    unsure: (side, species) of own Pokemon whose PP are not compared: those that have had a move twice
+    (Mimic), or thawed as they were about to move. Which move they used shows at a request that lists PP; the
+    bridge guesses until then.
+    """
+
+    both: tuple[Observation, Observation]
+    order: list[list[str]]  # details of each team, as requests have them
+    unsure: frozenset[tuple[int, int]]
 
 
 def setup_of(record: dict[str, Any]) -> Setup:
@@ -94,10 +116,12 @@ def replay(records: list[dict[str, Any]]) -> list[tuple[int, str, list[str]]]:
         head, playing = None, list(range(len(part)))
         for t in range(len(part[-1]["decisions"]) + 1):
             shown = jax.tree.map(np.asarray, seen)
+            differs = _differing(shown, [rows[t].both if t < len(rows) else None for rows in observed])
             for i, lane in zip(playing, canonical.lanes((states, asked, head), playing), strict=True):
-                found = _check(part[i], t, *lane)
-                if found is None and observed[i]:
-                    found = _check_observations(t, i, shown, observed[i][t])
+                told = observed[i][t] if t < len(observed[i]) else None
+                found = _check(part[i], t, told, *lane)
+                if found is None and told and differs[i]:
+                    found = _check_observations(t, i, shown, told)
                 results[of[i]] = found
             playing = [i for i in playing if results[of[i]] is None]
             if not playing:
@@ -118,7 +142,7 @@ def inputs(records: list[dict[str, Any]], t: int) -> tuple[np.ndarray, np.ndarra
     return actions, tapes, lengths
 
 
-def _check(record: dict[str, Any], t: int, state: Any, asked: Any, head: Any) -> Any:
+def _check(record: dict[str, Any], t: int, told: Told | None, state: Any, asked: Any, head: Any) -> Any:
     """None while all is well and there is more to come."""
     decisions = record["decisions"]
     if t > 0:
@@ -139,56 +163,61 @@ def _check(record: dict[str, Any], t: int, state: Any, asked: Any, head: Any) ->
     if t == len(decisions):
         return t, "", []
     masks = [[int(x) for x in a.legal] for a in asked]
-    told = [r["legal"] for r in decisions[t]["requests"]]
-    if masks != told:
-        return t, "mask", [f"masks: engine {masks}, Showdown {told}"]
-    return _check_order(decisions[t].get("raw", ()), state, t)
+    theirs = [r["legal"] for r in decisions[t]["requests"]]
+    if masks != theirs:
+        return t, "mask", [f"masks: engine {masks}, Showdown {theirs}"]
+    return _check_order(told.order, state, t) if told else None
 
 
-def _check_order(raw: Any, state: Any, t: int) -> Any:
+def _check_order(order: Any, state: Any, t: int) -> Any:
     """The teams' present order, which only requests as sent tell."""
-    for n, (sent, team) in enumerate(zip(raw, state.teams)):
-        names = [to_id(one["details"].split(",")[0]) for one in orjson.loads(sent)["side"]["pokemon"]]
+    for n, (details, team) in enumerate(zip(order, state.teams)):
+        names = [to_id(one.split(",")[0]) for one in details]
         mine = [VOCABULARIES["species"][team.species[i]] for i in team.present[: len(names)]]
         if mine != names:
             return t, "order", [f"side {n} order: engine {mine}, Showdown {names}"]
     return None
 
 
-def _observations(record: dict[str, Any]) -> list[Any]:
-    """Per decision: what both sides observe, and where that is not compared, bool[2, 12, F].
-
-    Left out: the PP of an own Pokemon that has had a move twice (Mimic), or thawed as it was about to move.
-    Which move it used shows at a request that lists PP; the bridge guesses until then.
-    """
+def _observations(record: dict[str, Any]) -> list[Told]:
+    """Per decision of a record with `lines` and `raw`; else nothing."""
     if "lines" not in record or (record["decisions"] and "raw" not in record["decisions"][0]):
         return []
-    unsure: list[set[int]] = [set(), set()]
+    unsure = frozenset[tuple[int, int]]()
     rows = []
-    lines = records_.told(record)
-    for told, decision, both in zip(lines, record["decisions"], records_.observations(record)):
+    for told, decision, both in zip(records_.told(record), record["decisions"], records_.seats(record)):
         thawed = [line[:17] for line in told if line.startswith("|-curestatus|") and "|frz" in line]
         for n, side in enumerate(decision["state"]["sides"]):
             moves = [move for move, *_ in side["on"]["moves"]] if side["on"] else []
             if len(set(moves)) < len(moves) or f"|-curestatus|p{n + 1}a:" in thawed:
-                unsure[n].add(IDS["species"][side["pokemon"][side["active"]]["species"]])
-        skip = np.zeros((2, *both[0].pokemon.shape), bool)
-        for n in range(2):
-            own = both[n].pokemon[:TEAM, POKEMON_INDEX["base_species"]]
-            skip[n, :TEAM, _PP] = np.isin(own, list(unsure[n]))[:, None]
-        rows.append((both, skip))
+                unsure |= {(n, IDS["species"][side["pokemon"][side["active"]]["species"]])}
+        order = [[one["details"] for one in seat.asked.data["side"]["pokemon"]] for seat in both]
+        rows.append(Told((observe(both[0]), observe(both[1])), order, unsure))
     return rows
 
 
 _PP = slice(POKEMON_INDEX["pp1"], POKEMON_INDEX["pp4"] + 1)
 
 
-def _check_observations(t: int, i: int, seen: Any, wanted: Any) -> Any:
-    both, skip = wanted
+def _differing(seen: Any, told: list[Any]) -> np.ndarray:
+    """bool[L]: whether what the sides of a lane see differs at all from what they are `told`."""
+    there = [i for i, both in enumerate(told) if both is not None]
+    differs = np.zeros(len(seen.pokemon), bool)
+    if there:
+        for mine, name in zip(seen, seen._fields, strict=True):
+            theirs = np.stack([getattr(one, name) for i in there for one in told[i]])
+            unlike = (mine[there] != theirs.reshape(len(there), *mine.shape[1:])).reshape(len(there), -1)
+            differs[there] |= unlike.any(axis=1)
+    return differs
+
+
+def _check_observations(t: int, i: int, seen: Any, told: Told) -> Any:
     words = []
-    for n, theirs in enumerate(both):
-        mine = seen.pokemon[i, n]
-        for row, column in np.argwhere((mine != theirs.pokemon) & ~skip[n]):
+    for n, theirs in enumerate(told.both):
+        mine, skip = seen.pokemon[i, n], np.zeros(theirs.pokemon.shape, bool)
+        unsure = [species for side, species in told.unsure if side == n]
+        skip[:TEAM, _PP] = np.isin(theirs.pokemon[:TEAM, POKEMON_INDEX["base_species"]], unsure)[:, None]
+        for row, column in np.argwhere((mine != theirs.pokemon) & ~skip):
             name, species = POKEMON_COLUMNS[column].name, theirs.pokemon[row, POKEMON_INDEX["base_species"]]
             place = f"side {n} sees row {row} ({VOCABULARIES['species'][species]}) {name}"
             words.append(f"{place}: engine {mine[row, column]}, bridge {theirs.pokemon[row, column]}")

@@ -10,6 +10,7 @@ import pytest
 
 from jaxnash.games.gen1.layout import POKEMON_INDEX
 from jaxnash.games.gen1.sites import DROPPED, SITE_IDS
+from jaxnash.showdown.codec import observe
 from jaxnash.showdown.request import Request
 from jaxnash.showdown.simulator import install, node_path
 from tests.differential import coverage, records
@@ -101,7 +102,7 @@ def test_scripted_members_play_recorded_battles():
 def test_observations_are_the_bridge_s_and_follow_the_state(battles):
     hp = POKEMON_INDEX["hp"]
     for battle in battles[:4]:
-        seen = list(records.observations(battle))
+        seen = [[observe(seat) for seat in both] for both in records.seats(battle)]
         assert len(seen) == len(battle["decisions"])
         for decision, both in zip(battle["decisions"], seen):
             for side, own in zip(decision["state"]["sides"], both):
