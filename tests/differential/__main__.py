@@ -83,7 +83,6 @@ def run(knobs: Knobs) -> int:
         from tests.differential.replay import replay
     except ImportError:  # no engine yet
         replay = None
-    gc.disable()  # millions of numbers in records, and no cycles: looking through them costs a sixth
     began = time.perf_counter()
     played = decisions = differ = 0
     draws: Counter[str] = Counter()
@@ -123,6 +122,7 @@ def main() -> None:
     knobs = tyro.cli(Knobs, prog="python -m tests.differential", description=__doc__)
     if knobs.battles < 1:
         raise JaxnashError(f"--battles {knobs.battles} plays nothing: give at least 1")
+    gc.disable()  # millions of numbers in records, and no cycles: looking through them costs a sixth
     if run(knobs):
         raise SystemExit(1)
 
