@@ -85,12 +85,8 @@ def opponents(
     room = CAPACITY
     while room < len(nets):
         room *= 2
-    stacked = None
-    if nets:
-        filled = [net.params for net in nets] + [nets[0].params] * (room - len(nets))
-        stacked = nets[0]._replace(params=jax.tree.map(lambda *leaves: jnp.stack(leaves), *filled))
-    else:
-        room = 0
+    filled = [net.params for net in nets] + [learner.params] * (room - len(nets))  # none of those is drawn
+    stacked = (nets or [learner])[0]._replace(params=jax.tree.map(lambda *leaves: jnp.stack(leaves), *filled))
     names = [net.name for net in nets] + [""] * (room - len(nets)) + list(MEMBERS)
     weights = np.zeros(len(names), np.float32)
     for member, probability in zip(population, mixture, strict=True):

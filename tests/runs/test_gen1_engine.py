@@ -35,7 +35,8 @@ def test_a_population_becomes_one_seat() -> None:
         theirs = population[1 + 2 * number].params
         assert all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(mine), jax.tree.leaves(theirs)))
     alone, weights, names = opponents(network("br_1"), [scripted("grunt")], np.ones(1))
-    assert alone.stacked is None and names == list(NAMES) and weights[2] == 1
+    assert names == [*[""] * CAPACITY, *NAMES] and weights[CAPACITY + 2] == 1  # compiled once
+    assert jax.tree.structure(alone) == jax.tree.structure(mix)
 
 
 def test_who_cannot_play_here_is_named() -> None:
