@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pty
 import runpy
@@ -11,7 +10,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,10 +19,7 @@ import pytest
 
 from jaxnash.runs import job_cli, job_process, jobs
 from jaxnash.runs.checkpoint import restore_state
-from jaxnash.runs.job_copy import copy_run
-from jaxnash.runs.job_progress import iteration_seconds, measured, seconds_text
 from jaxnash.runs.run import compare_runs, read_json, read_jsonl, write_json
-from jaxnash.types import JaxnashError
 
 ROOT = Path(__file__).resolve().parents[2]
 SOLVE = ROOT / "experiments" / "solve_game.py"
@@ -440,129 +435,3 @@ def test_bad_input_is_one_line_and_leaves_no_trace(arguments: str, told: str, he
     assert told in refused(capsys, *arguments.split())
     assert (sorted(here.rglob("taken*")), len(list(Path("runs/.jobs").iterdir()))) == before
     assert not Path("somewhere").exists()
-
-
-# -- copies -----------------------------------------------------------------------------------------------
-
-
-def fake_run(folder: Path, **config: int) -> Path:
-    write_json(folder / "config.json", {"iterations": 3} | config)
-    write_json(folder / "manifest.json", {"command": ["x.py"], "timing": {"started": "then"}})
-    for name in ("checkpoints/7/_CHECKPOINT_METADATA", "checkpoints/7/state/d/ab", ".a.json.tmp", "run.lock"):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(name)
-    for name in ("checkpoints/9.orbax-checkpoint-tmp-5/state/d/x", "checkpoints/6/state/d/x"):
-        (folder / name).parent.mkdir(parents=True)
-        (folder / name).write_text("half")
-    (folder / "metrics.jsonl").write_bytes(b'{"iteration": 1}\n{"iterat')
-    return folder
-
-
-def test_a_copy_holds_what_is_complete_and_only_that(tmp_path: Path) -> None:
-    made = copy_run(fake_run(tmp_path / "run"), tmp_path / "copy")
-    files = {
-        path.relative_to(tmp_path / "copy").as_posix() for path in made.folder.rglob("*") if path.is_file()
-    }
-    wanted = {"config.json", "manifest.json", "metrics.jsonl"}
-    assert files == wanted | {"checkpoints/7/_CHECKPOINT_METADATA", "checkpoints/7/state/d/ab"}
-    assert made.steps == (7,) and made.files == 5
-    assert (made.folder / "metrics.jsonl").read_bytes() == b'{"iteration": 1}\n'
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "run"]
-
-
-def test_a_copy_is_brought_up_to_date_but_replaces_nothing_else(tmp_path: Path) -> None:
-    run, other = fake_run(tmp_path / "run"), fake_run(tmp_path / "other", iterations=4)
-    copy_run(run, tmp_path / "copy")
-    (run / "metrics.jsonl").write_bytes(b'{"iteration": 1}\n{"iteration": 2}\n')
-    copy_run(run, tmp_path / "copy")
-    assert len(read_jsonl(tmp_path / "copy" / "metrics.jsonl")) == 2
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "a.jpg").write_text("")
-    (tmp_path / "file").write_text("")
-    for source, target, told in [
-        (other, "copy", "holds another run"),
-        (run, "photos", "holds other files"),
-        (run, "file", "is a file"),
-        (run, "run/checkpoints", "overlap"),
-        (run, ".", "overlap"),
-    ]:
-        with pytest.raises(JaxnashError, match=told):
-            copy_run(source, tmp_path / target)
-    resumed = {"command": ["x.py"], "timing": {"started": "then", "resumed": ["now"]}}
-    write_json(tmp_path / "copy" / "manifest.json", resumed)
-    with pytest.raises(JaxnashError, match="has been continued"):
-        copy_run(run, tmp_path / "copy")
-    assert len(read_jsonl(tmp_path / "copy" / "metrics.jsonl")) == 2
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "file", "other", "photos", "run"]
-
-
-@pytest.mark.parametrize("pause", [0.15, 0.0])
-def test_a_copy_is_of_one_instant(pause: float, tmp_path: Path) -> None:
-    """Files written one after the other, again and again, which at any instant differ by 1 at most."""
-    run = fake_run(tmp_path / "run")
-    names = [f"{'zyx'[k % 3]}{k}.json" for k in range(300)]
-    over, midway = threading.Event(), threading.Event()
-
-    def write() -> None:
-        number = 0
-        while not over.is_set():
-            number += 1
-            for name in names:
-                (run / ".tmp").write_text(str(number))
-                os.replace(run / ".tmp", run / name)
-                time.sleep(pause / 1000)
-                if number > 1 and name is names[150]:
-                    midway.set()
-            time.sleep(pause)
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
-        assert midway.wait(10)
-        if not pause:
-            with pytest.raises(JaxnashError, match="changes faster than it can be copied"):
-                copy_run(run, tmp_path / "copy", patience=0.3)
-            assert not (tmp_path / "copy").exists()
-            return
-        copy_run(run, tmp_path / "copy")
-    finally:
-        over.set()
-        writer.join()
-    found = [json.loads((tmp_path / "copy" / name).read_text()) for name in names]
-    assert found == sorted(found, reverse=True) and found[0] - found[-1] <= 1
-
-
-# -- figures of progress ----------------------------------------------------------------------------------
-
-
-def timed(*seconds: float, **more: object) -> list[dict]:
-    return [{"iteration": k + 1, "timing": {"seconds": s} | more} for k, s in enumerate(seconds)]
-
-
-def test_seconds_an_iteration_are_the_median_of_measured_ones() -> None:
-    own = timed(30.0, 2.0, 3.0, 2.5, 90.0, phases={})  # the first compiles, the last evaluates
-    assert iteration_seconds(own, []) == (2.75, "2.8 s an iteration, the median of the last 4 measured")
-    so_far = [row | {"iteration": 10 * row["iteration"]} for row in timed(1.0, 3.0, 7.0, 9.0)]
-    assert iteration_seconds(so_far, [])[0] == pytest.approx(0.2)
-    stamps = ["12:00:00", "12:00:10", "13:00:00", "13:00:30"]
-    stamped = [{"iteration": k, "timing": {"timestamp": f"2026-01-01T{t}Z"}} for k, t in enumerate(stamps)]
-    assert iteration_seconds(stamped, ["2026-01-01T12:59:00Z"])[0] == 20  # not the hour that it lay idle
-    assert iteration_seconds([], [])[0] is None and iteration_seconds(timed(1.0), [])[0] is None
-    assert iteration_seconds(timed(*[5.0] * 30, *[1.0] * 20, phases={}), [])[0] == 1.0  # only the recent ones
-
-
-def test_what_was_measured_says_of_what_kind_it_is() -> None:
-    row = {"iteration": 3, "exploitability": 0.25, "exploitability_kind": "lower bound (LBR)"}
-    assert measured(row).text == "0.25 (lower bound (LBR))"
-    assert measured(row | {"exploitability_kind": None}).kind == "kind not stated"
-    assert measured({"exploitability": 0.0}, exact=True).kind == "exact"
-    assert measured({"exploitability": None, "value_loss": 1e-9}) is None
-    assert "no exploit found" in measured({"oracle_gap": -0.1}).text
-    gap = measured({"iteration": 3, "oracle_gap": 0.1})
-    assert gap.text == "+0.100 (lower bound: oracle gap)" and gap.iteration == 2  # the mixture it is of
-
-
-def test_seconds_as_people_say_them() -> None:
-    spoken = {0.0123: "12.3 ms", 3.14: "3.1 s", 59.97: "1 min 00 s", 402: "6 min 42 s", 3599.9: "1 h 00 min"}
-    spoken |= {3900: "1 h 05 min", 86399: "1 d 00 h", 183600: "2 d 03 h"}
-    assert {seconds: seconds_text(seconds) for seconds in spoken} == spoken
