@@ -81,8 +81,10 @@ def chosen(side: Side, *, go: Array, goes_on: Array) -> tuple[Side, Array]:
     return spent(side, spends, -1), again
 
 
-def announced(active: Active, move: data.Move, go: Array, *, called: Array, goes_on: Array) -> Active:
-    """The line that announces the move made in the end; `goes_on`: with what it is locked into."""
+def announced(
+    active: Active, move: data.Move, go: Array, *, called: Array, again: Array, goes_on: Array
+) -> Active:
+    """The line that announces the move made in the end; `again`, `goes_on`: as of `chosen`."""
     a = active
     traps = move.kind == KIND["trap"]
     rage = move.kind == KIND["rage"]
@@ -90,7 +92,7 @@ def announced(active: Active, move: data.Move, go: Array, *, called: Array, goes
     held = ~called & (a.trapping | (a.thrash_move > 0) | (a.rage > 0))
     uses = jnp.where(locks, jnp.where(held, jnp.minimum(a.lock_uses + 1, 5), 1), 0)
     shown = data.shown(move.id)
-    called |= goes_on & a.shown_called
+    called |= again | (goes_on & a.shown_called)
     return put(a, go, shown=shown, shown_called=called, trapping=traps, recharges=False, lock_uses=uses)
 
 
