@@ -102,7 +102,7 @@ def replay(records: list[dict[str, Any]]) -> list[tuple[int, str, list[str]]]:
 
     That is "draw", "state", "mask", "order" (of the team, in requests) or "observation".
 
-    Observations are compared where the records have `lines` and `raw`.
+    Order and observations are compared where the records have `lines` and `raw`.
     """
     results: list[Any] = [None] * len(records)
     longest_last = sorted(range(len(records)), key=lambda i: len(records[i]["decisions"]))
@@ -162,7 +162,7 @@ def _check(record: dict[str, Any], t: int, told: Told | None, state: Any, asked:
         return max(t - 1, 0), "state", wrong
     if t == len(decisions):
         return t, "", []
-    masks = [[int(x) for x in a.legal] for a in asked]
+    masks = [a.legal for a in asked]
     theirs = [r["legal"] for r in decisions[t]["requests"]]
     if masks != theirs:
         return t, "mask", [f"masks: engine {masks}, Showdown {theirs}"]
