@@ -3,14 +3,15 @@
 Every battle is played by Showdown (random and rare-move policies over OU teams, random and mirrored movesets;
 with `--members` the scripted members), its draws logged by site, its state dumped at every decision. The
 engine replays the tape; the last line tells how often it came out differently. A battle is named by the run's
-seed and its number, so `--first NUMBER --battles 1` plays one again.
+seed and its number, so `--first NUMBER --battles 1` plays one again. With `--tally FILE` the counts are kept
+as it goes; the same command goes on from there, with more `--battles` too.
 """
 
 from __future__ import annotations
 
 import gc
+import sys
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -22,6 +23,7 @@ from jaxnash.runs.cli import main as cli
 from jaxnash.showdown.teams import load_teams
 from jaxnash.types import JaxnashError
 from tests.differential import coverage, records
+from tests.differential import tally as tallies
 
 CHUNK = 512  # battles that are replayed together
 
@@ -42,6 +44,8 @@ class Knobs:
     """the six scripted members choose, instead of random and rare-move policies"""
     coverage: bool = False
     """print how often each move and each row of the checklist was reached"""
+    tally: str = ""
+    """a JSON file that keeps the counts, to go on from"""
 
 
 def teams_of(name: str) -> tuple[str, ...]:
@@ -60,9 +64,10 @@ def teams_of(name: str) -> tuple[str, ...]:
     return packed
 
 
-def battles(knobs: Knobs) -> Iterator[records.Record]:
+def battles(knobs: Knobs, done: int = 0) -> Iterator[records.Record]:
+    left, first = knobs.battles - done, knobs.first + done
     tasks = records.jobs(
-        knobs.battles, seed=knobs.seed, teams=teams_of(knobs.teams), first=knobs.first, lines=True, raw=True
+        left, seed=knobs.seed, teams=teams_of(knobs.teams), first=first, lines=True, raw=True
     )
     if knobs.members:
         from jaxnash.showdown.heuristics import MEMBERS
@@ -83,39 +88,44 @@ def run(knobs: Knobs) -> int:
         from tests.differential.replay import replay
     except ImportError:  # no engine yet
         replay = None
-    began = time.perf_counter()
-    played = decisions = differ = 0
-    draws: Counter[str] = Counter()
-    reached: Counter[str] = Counter()
-    thrown: Counter[str] = Counter()
-    for chunk in chunks(battles(knobs)):
+    named = {name: getattr(knobs, name) for name in ("seed", "first", "teams", "members", "coverage")}
+    named["code"] = tallies.code()
+    tally = tallies.load(knobs.tally, named) if knobs.tally else tallies.Tally()
+    began, already = time.perf_counter(), tally.battles
+    print(*tally.divergences, sep="\n", end="\n" if tally.divergences else "")
+    for chunk in chunks(battles(knobs, already) if knobs.battles > already else ()):
         for record in chunk:
             if record["error"]:
-                thrown[record["error"].splitlines()[0]] += 1
-            draws.update(site for one in (record, *record["decisions"]) for site, *_ in one["draws"])
+                tally.thrown[record["error"].splitlines()[0]] += 1
+            tally.draws.update(site for one in (record, *record["decisions"]) for site, *_ in one["draws"])
             if knobs.coverage:
-                reached += coverage.count(record)
+                tally.reached += coverage.count(record)
         for number, (record, (at, kind, words)) in enumerate(zip(chunk, replay(chunk) if replay else ())):
             if kind:
-                differ += 1
-                battle = f"battle {knobs.first + played + number} ({record['kind']}, {record['policy']})"
-                print(f"{battle}, decision {at}: {kind}: {'; '.join(words[:4])}", flush=True)
-        played += len(chunk)
-        decisions += sum(len(record["decisions"]) for record in chunk)
+                battle = (
+                    f"battle {knobs.first + tally.battles + number} ({record['kind']}, {record['policy']})"
+                )
+                tally.divergences.append(f"{battle}, decision {at}: {kind}: {'; '.join(words[:4])}")
+                print(tally.divergences[-1], flush=True)
+        tally.battles += len(chunk)
+        tally.decisions += sum(len(record["decisions"]) for record in chunk)
+        if knobs.tally:
+            tallies.save(knobs.tally, named, tally)
+        rate = (tally.battles - already) / (time.perf_counter() - began)
+        print(f"{tally.battles}/{knobs.battles} battles, {rate:.1f}/s", file=sys.stderr, flush=True)
+    played = tally.battles
     if knobs.coverage:
-        print(coverage.table(reached))
-    print(
-        "draws per 1,000 battles:", *(f"{site} {1000 * n / played:.0f}," for site, n in draws.most_common())
-    )
-    for words, count in thrown.items():
+        print(coverage.table(tally.reached))
+    per = (f"{site} {1000 * n / played:.0f}," for site, n in tally.draws.most_common())
+    print("draws per 1,000 battles:", *per)
+    for words, count in tally.thrown.items():
         print(f"the simulator itself threw in {count} battles (compared up to there): {words}")
-    print(f"{played / (time.perf_counter() - began):.1f} battles/s")
     if replay is None:
         print("there is no engine to compare with: tests/differential/replay.py is missing")
-        print(f"{played} battles, {decisions} decisions, nothing compared")
+        print(f"{played} battles, {tally.decisions} decisions, nothing compared")
     else:
-        print(f"{played} battles, {decisions} decisions, {differ} divergences")
-    return differ
+        print(f"{played} battles, {tally.decisions} decisions, {len(tally.divergences)} divergences")
+    return len(tally.divergences)
 
 
 def main() -> None:
