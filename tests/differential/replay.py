@@ -31,8 +31,8 @@ from jaxnash.games.gen1.layout import (
 )
 from jaxnash.games.gen1.sites import DROPPED, SITE_IDS, SITES
 from jaxnash.games.gen1.source import Tape, taped
-from jaxnash.games.gen1.state import Setup, start
-from jaxnash.games.gen1.turn import step
+from jaxnash.games.gen1.state import Setup
+from jaxnash.games.gen1.turn import begin, step
 from jaxnash.showdown.codec import observe
 from jaxnash.showdown.pokemon import to_id
 from tests.differential import canonical
@@ -57,10 +57,11 @@ class Told(NamedTuple):
 
 
 def setup_of(record: dict[str, Any]) -> Setup:
-    """The teams of a record, from its first state."""
+    """The teams of a record, from its first state (its only one where the battle ends as it begins)."""
+    first = record["decisions"][0]["state"] if record["decisions"] else record["state"]
     species, level, maxhp = (np.zeros((2, 6), np.int32) for _ in range(3))
     stats, moves = np.zeros((2, 6, 4), np.int32), np.zeros((2, 6, 4), np.int32)
-    for n, side in enumerate(record["decisions"][0]["state"]["sides"]):
+    for n, side in enumerate(first["sides"]):
         for i, one in enumerate(side["pokemon"]):
             species[n, i] = IDS["species"][one["species"]]
             level[n, i], maxhp[n, i], stats[n, i] = one["level"], one["maxhp"], one["stats"]
@@ -79,7 +80,7 @@ def tape_of(draws: list[list[Any]]) -> tuple[np.ndarray, int]:
 
 @jax.jit
 def _begin(setups: Setup) -> Any:
-    states = jax.vmap(start)(setups)
+    states = jax.vmap(begin)(setups)
     return states, jax.vmap(requests)(states), jax.vmap(_seen)(states)
 
 

@@ -13,7 +13,7 @@ from jaxnash.games.gen1 import turn
 from jaxnash.games.gen1.layout import NUM_ACTIONS
 from jaxnash.games.gen1.observe import observe
 from jaxnash.games.gen1.source import hashed
-from jaxnash.games.gen1.state import RUNNING, TIE, State, side_of, start
+from jaxnash.games.gen1.state import RUNNING, TIE, State, side_of
 from jaxnash.types import Array, Key, TimeStep
 
 
@@ -32,7 +32,7 @@ def gen1() -> Game:
 
 def _init(key: Key, setup: Any) -> State:
     del key
-    return start(setup)
+    return turn.begin(setup)
 
 
 def _step(key: Key, state: State, actions: Array) -> State:

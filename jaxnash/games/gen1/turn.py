@@ -17,6 +17,7 @@ from jaxnash.games.gen1.state import (
     TEAM,
     TIE,
     Active,
+    Setup,
     Side,
     State,
     Team,
@@ -30,6 +31,7 @@ from jaxnash.games.gen1.state import (
     row,
     row_of,
     side_of,
+    start,
     team_of,
     where,
     with_row,
@@ -107,6 +109,14 @@ def bench_order(team: Team, index: Array) -> Array:
     """i32[5]: places in the team of all but `index`, in the order of the species' names."""
     before = jnp.cumsum(team.order == index)[:-1] > 0
     return jnp.where(before, team.order[1:], team.order[:-1]).astype(jnp.int32)
+
+
+def begin(setup: Setup) -> State:
+    """The first decision; a tie at once where neither team could ever get on."""
+    state = start(setup)
+    sides = [side_of(a, t) for a, t in zip(state.actives, state.teams, strict=True)]
+    stuck = _no_progress(sides, list(state.teams))
+    return state._replace(winner=jnp.where(stuck, TIE, state.winner).astype(jnp.int8))
 
 
 def step(source: Source, state: State, actions: Array) -> tuple[State, Any]:
