@@ -184,7 +184,7 @@ def figure(found: list[Group], kind: str = "png") -> bytes:
 
     with matplotlib.rc_context(STYLE):
         drawn = Figure(figsize=(9.6, 4.4), layout="constrained")
-        for axes, (opponent, name) in zip(drawn.subplots(1, 2, sharey=True), OPPONENTS.items()):
+        for axes, (opponent, name) in zip(drawn.subplots(1, 2, sharex=True, sharey=True), OPPONENTS.items()):
             for colour, group in zip(COLOURS * len(found), found):
                 for run in group.runs:
                     frames, rate, low, high, *_ = zip(*run.curves[opponent])
