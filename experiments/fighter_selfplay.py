@@ -45,6 +45,7 @@ from jaxnash.runs.run import append_jsonl, logger, open_run, update_summary
 from jaxnash.types import JaxnashError, Neural
 
 METRIC = "based_win_rate"
+LINES = 20  # of progress, about, that a whole run prints
 
 
 def main() -> None:
@@ -129,6 +130,7 @@ def train(
 ) -> None:
     """Update to the end or a stop: a row each, evaluations, snapshots and checkpoints in turn."""
     log, total, frames = logger(run_dir), updates_of(knobs), rollout_frames(knobs)
+    apart = max(1, total // LINES)
     metrics, weights = run_dir / "metrics.jsonl", weights_of(knobs.rewards)
     rows = read_jsonl(metrics) if metrics.exists() else []
     rows = [row for row in rows if row["update"] <= int(state.update)]
@@ -162,6 +164,7 @@ def train(
         log.info(told)
         if METRIC in row or update == 1:
             write_tables(run_dir)
+        if METRIC in row or update == 1 or update % apart == 0:
             console.print(told, highlight=False)
     save_state(run_dir / "checkpoints", int(state.update), state, keep=knobs.keep)
     write_tables(run_dir)
