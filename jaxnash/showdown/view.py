@@ -60,6 +60,7 @@ class View:
         self._started_rage = False
         self._dizzy: Pokemon | None = None  # acts in spite of confusion, or hits itself: the next line tells
         self._thawed: list[Pokemon] = []  # in this turn
+        self._only = 0  # the one move that the last request offered
 
     @staticmethod
     def handlers() -> dict[str, Callable[[View, list[str]], None]]:
@@ -103,6 +104,7 @@ class View:
     # -- requests: exact facts about the own side
 
     def on_request(self, asked: Request) -> None:
+        self._only = move_id(asked.offered[0]["id"]) if asked.single else 0
         for shown in asked.data["side"]["pokemon"]:
             pokemon = self._find(self.side, shown["details"])
             if not pokemon.max_hp:
@@ -246,10 +248,11 @@ class View:
 
     def _again(self, user: Pokemon, move: int) -> bool:
         """A move called before which it did not choose: a trapping move goes on against who came in instead,
-        Hyper Beam is repeated where a trapping move took the recharge away."""
-        return (
-            move in _REPEATED and user.called and user.row[C["last_move"]] == move and move not in user.moves
-        )
+        Hyper Beam is repeated where a trapping move took the recharge away. Where it has that move itself,
+        only its own side can tell."""
+        if not (move in _REPEATED and user.called and user.row[C["last_move"]] == move):
+            return False
+        return move not in user.moves or (user is self.active[self.side] and move == self._only)
 
     def _trap(self, user: Pokemon, foe: Pokemon | None, on: bool) -> None:
         user.row[C["trapping"]] = on
