@@ -47,8 +47,8 @@ class Told(NamedTuple):
     """What a record's two sides are told at a decision.
 
     unsure: (side, species) of own Pokemon whose PP are not compared: those that have had a move twice
-    (Mimic), or thawed as they were about to move. Which move they used shows at a request that lists PP; the
-    bridge guesses until then.
+    (Mimic), or thawed as they were about to move, or may be locked into a move that was called and that they
+    have themselves. Which move they used shows at a request that lists PP; the bridge guesses until then.
     """
 
     both: tuple[Observation, Observation]
@@ -190,11 +190,21 @@ def _observations(record: dict[str, Any]) -> list[Told]:
         thawed = [line[:17] for line in told if line.startswith("|-curestatus|") and "|frz" in line]
         for n, side in enumerate(decision["state"]["sides"]):
             moves = [move for move, *_ in side["on"]["moves"]] if side["on"] else []
-            if len(set(moves)) < len(moves) or f"|-curestatus|p{n + 1}a:" in thawed:
+            alike = len(set(moves)) < len(moves)
+            if alike or f"|-curestatus|p{n + 1}a:" in thawed or _locked(side, decision["requests"][n]):
                 unsure |= {(n, IDS["species"][side["pokemon"][side["active"]]["species"]])}
         order = [[one["details"] for one in seat.asked.data["side"]["pokemon"]] for seat in both]
         rows.append(Told((observe(both[0]), observe(both[1])), order, unsure))
     return rows
+
+
+def _locked(side: Any, request: Any) -> bool:
+    """Whether it may be locked into a trapping move that it has itself, and that another move called."""
+    if not request["maybeLocked"] or "partialtrappinglock" not in side["on"]["volatiles"]:
+        return False
+    move, moves = side["on"]["volatiles"]["partialtrappinglock"]["move"], [m for m, *_ in side["on"]["moves"]]
+    slot = side["lastSelectedMoveSlot"]
+    return move in moves and moves[slot : slot + 1] != [move]
 
 
 _PP = slice(POKEMON_INDEX["pp1"], POKEMON_INDEX["pp4"] + 1)

@@ -18,13 +18,14 @@ from jaxnash.types import Array
 def learnt(side: Side, move: Array, slot: Array, mask: Array) -> tuple[Side, Array, Array]:
     """A move was seen that is in `slot`, unless one that was seen before may have been it.
 
-    Returns also the slot it is taken for (of two alike that of more PP, or the one by Mimic), and whether it
-    was seen before.
+    Returns also the slot it is taken for (of two alike that of more PP, or the one by Mimic that was another
+    move), and whether it was seen before.
     """
     a = side.active
     best, most = slot, jnp.int32(-1)
     for i in range(SLOTS):
-        worth = 2 * a.seen_pp[i] + a.virtual[i]
+        by_mimic = a.virtual[i] & (a.transformed | (side.base_moves[i] != move))
+        worth = 2 * a.seen_pp[i] + by_mimic
         better = (a.moves[i] == move) & (a.seen_pp[i] >= 0) & (worth > most)
         best, most = jnp.where(better, i, best), jnp.where(better, worth, most)
     new = mask & (most < 0) & (pick(a.moves, slot) == move)

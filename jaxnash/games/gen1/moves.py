@@ -154,7 +154,7 @@ def _called(
         a, two = remember(a, id, calls)
         me = _set_pp(me._replace(active=a), calls & two, 1)
         me = knowledge.spent(me, calls & two, 1)
-        back = calls & a.transformed & (a.slot < me.base_count)
+        back = calls & a.transformed & (pick(me.base_moves, a.slot) != 0)
         more = (pick(me.base_pp, a.slot) + 1) & 63
         me = me._replace(base_pp=put_at(me.base_pp, a.slot, back, more))
         s, me, id, last = cut(place, (s, me, id, last))

@@ -165,7 +165,7 @@ class Side(NamedTuple):
     sub_broke: Array
     base_pp: Four
     base_seen: Four
-    base_count: Array  # moves it has of its own
+    base_moves: Four  # those of its own
     todo: Array  # i32: the move to make in this turn, 0 none
     sleeper: Array  # bool: one on the bench sleeps, and not by its own side
     frozen: Array  # bool: one on the bench is frozen
@@ -306,7 +306,7 @@ def with_row(active: Active, row: Row) -> Side:
         sub_broke=row.sub_broke,
         base_pp=row.pp,
         base_seen=row.seen_pp,
-        base_count=sum((move != 0).astype(jnp.int32) for move in row.moves),
+        base_moves=row.moves,
         todo=jnp.int32(0),
         sleeper=no,
         frozen=no,
