@@ -22,7 +22,7 @@ import tyro
 from jaxnash.runs.cli import main as cli
 from jaxnash.showdown.teams import load_teams
 from jaxnash.types import JaxnashError
-from tests.differential import coverage, records
+from tests.differential import coverage, records, replay
 from tests.differential import tally as tallies
 
 CHUNK = 512  # battles that are replayed together
@@ -84,10 +84,6 @@ def chunks(of: Iterable[records.Record]) -> Iterator[list[records.Record]]:
 
 def run(knobs: Knobs) -> int:
     """Plays, compares, prints what differs and the counts. Returns the number of divergences."""
-    try:
-        from tests.differential.replay import replay
-    except ImportError:  # no engine yet
-        replay = None
     named = {name: getattr(knobs, name) for name in ("seed", "first", "teams", "members", "coverage")}
     named["code"] = tallies.code()
     tally = tallies.load(knobs.tally, named) if knobs.tally else tallies.Tally()
@@ -100,11 +96,10 @@ def run(knobs: Knobs) -> int:
             tally.draws.update(site for one in (record, *record["decisions"]) for site, *_ in one["draws"])
             if knobs.coverage:
                 tally.reached += coverage.count(record)
-        for number, (record, (at, kind, words)) in enumerate(zip(chunk, replay(chunk) if replay else ())):
+        for number, (record, (at, kind, words)) in enumerate(zip(chunk, replay.replay(chunk))):
             if kind:
-                battle = (
-                    f"battle {knobs.first + tally.battles + number} ({record['kind']}, {record['policy']})"
-                )
+                of = f"{record['kind']}, {record['policy']}"
+                battle = f"battle {knobs.first + tally.battles + number} ({of})"
                 tally.divergences.append(f"{battle}, decision {at}: {kind}: {'; '.join(words[:4])}")
                 print(tally.divergences[-1], flush=True)
         tally.battles += len(chunk)
@@ -120,11 +115,7 @@ def run(knobs: Knobs) -> int:
     print("draws per 1,000 battles:", *per)
     for words, count in tally.thrown.items():
         print(f"the simulator itself threw in {count} battles (compared up to there): {words}")
-    if replay is None:
-        print("there is no engine to compare with: tests/differential/replay.py is missing")
-        print(f"{played} battles, {tally.decisions} decisions, nothing compared")
-    else:
-        print(f"{played} battles, {tally.decisions} decisions, {len(tally.divergences)} divergences")
+    print(f"{played} battles, {tally.decisions} decisions, {len(tally.divergences)} divergences")
     return len(tally.divergences)
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from types import SimpleNamespace
-
 import pytest
 
 from jaxnash.showdown.teams import load_teams
@@ -17,7 +14,7 @@ def test_the_last_line_counts_battles_decisions_and_divergences(monkeypatch, cap
     def replay(records):  # an engine that errs in the second battle
         return [(3, "state" if i == 1 else "", ["turn: 4, not 3"]) for i in range(len(records))]
 
-    monkeypatch.setitem(sys.modules, "tests.differential.replay", SimpleNamespace(replay=replay))
+    monkeypatch.setattr("tests.differential.replay.replay", replay)
     path = tmp_path / "teams.txt"
     path.write_text("\n".join(load_teams("eval").packed[:2]))
     assert run(Knobs(battles=4, seed=3, first=8, teams=str(path), coverage=True)) == 1
@@ -33,7 +30,7 @@ def test_a_run_cut_off_goes_on_and_counts_what_one_run_counts(monkeypatch, capsy
             (0, "mask", ["action 2"]) if len(record["decisions"]) % 2 else (0, "", []) for record in records
         ]
 
-    monkeypatch.setitem(sys.modules, "tests.differential.replay", SimpleNamespace(replay=replay))
+    monkeypatch.setattr("tests.differential.replay.replay", replay)
     monkeypatch.setattr("tests.differential.__main__.CHUNK", 2)
     one, two = str(tmp_path / "one.json"), str(tmp_path / "two.json")
     whole = run(Knobs(battles=5, seed=3, coverage=True, tally=one))
