@@ -114,11 +114,14 @@ class Pokemon:
     def learn(self, move: int) -> int:
         """The slot of a move that it showed, -1 where it cannot be its own.
 
-        Of two alike that is the one of more PP, or the one by Mimic.
+        Of two alike that is the one of more PP, or the one by Mimic, or in place of the move of higher id.
         """
         alike = [slot for slot, known in enumerate(self.moves) if known == move]
+        if len(alike) > 1:
+            before = [0] * 4 if self.row[C["transformed"]] else [*self.base_moves, 0, 0, 0, 0]
+            return max(alike, key=lambda slot: (self.pps[slot], move != before[slot], before[slot]))
         if alike:
-            return max(alike, key=lambda slot: (self.pps[slot], move not in self.base_moves[slot : slot + 1]))
+            return alike[0]
         if len(self.moves) >= 4 or not MAX_PP[move]:
             return -1
         if self.moves is not self.base_moves and self.pps is self.base_pps:  # Mimic

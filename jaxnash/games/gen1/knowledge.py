@@ -18,14 +18,14 @@ from jaxnash.types import Array
 def learnt(side: Side, move: Array, slot: Array, mask: Array) -> tuple[Side, Array, Array]:
     """A move was seen that is in `slot`, unless one that was seen before may have been it.
 
-    Returns also the slot it is taken for (of two alike that of more PP, or the one by Mimic that was another
-    move), and whether it was seen before.
+    Returns also the slot it is taken for (of two alike that of more PP, or the one by Mimic, or in place of
+    the move of higher id), and whether it was seen before.
     """
     a = side.active
     best, most = slot, jnp.int32(-1)
     for i in range(SLOTS):
-        by_mimic = a.virtual[i] & (a.transformed | (side.base_moves[i] != move))
-        worth = 2 * a.seen_pp[i] + by_mimic
+        before = jnp.where(a.transformed, 0, side.base_moves[i])
+        worth = (2 * a.seen_pp[i] + (before != move)) * 256 + before
         better = (a.moves[i] == move) & (a.seen_pp[i] >= 0) & (worth > most)
         best, most = jnp.where(better, i, best), jnp.where(better, worth, most)
     new = mask & (most < 0) & (pick(a.moves, slot) == move)
