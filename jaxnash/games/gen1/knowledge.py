@@ -24,7 +24,7 @@ def learnt(side: Side, move: Array, slot: Array, mask: Array) -> tuple[Side, Arr
     a = side.active
     best, most = slot, jnp.int32(-1)
     for i in range(SLOTS):
-        before = jnp.where(a.transformed, 0, side.base_moves[i])
+        before = jnp.where(a.transformed, 0, pick(side.base_moves, _below(a, jnp.int32(i))))
         worth = (2 * a.seen_pp[i] + (before != move)) * 256 + before
         better = (a.moves[i] == move) & (a.seen_pp[i] >= 0) & (worth > most)
         best, most = jnp.where(better, i, best), jnp.where(better, worth, most)
@@ -36,13 +36,17 @@ def learnt(side: Side, move: Array, slot: Array, mask: Array) -> tuple[Side, Arr
 def _set(side: Side, slot: Array, mask: Array, pp: Array) -> Side:
     """The PP seen of a slot; the Pokemon's own follows unless it is transformed."""
     a = side.active
-    one, other = (a.crossed - 1) >> 2, (a.crossed - 1) & 3
-    crossed = (a.crossed > 0) & ((slot == one) | (slot == other))
-    below = jnp.where(crossed, one + other - slot, slot)
     return side._replace(
         active=a._replace(seen_pp=put_at(a.seen_pp, slot, mask, pp)),
-        base_seen=put_at(side.base_seen, below, mask & ~a.transformed, pp),
+        base_seen=put_at(side.base_seen, _below(a, slot), mask & ~a.transformed, pp),
     )
+
+
+def _below(active: Active, slot: Array) -> Array:
+    """The slot on the bench that this one is taken for."""
+    one, other = (active.crossed - 1) >> 2, (active.crossed - 1) & 3
+    crossed = (active.crossed > 0) & ((slot == one) | (slot == other))
+    return jnp.where(crossed, one + other - slot, slot)
 
 
 def spent(side: Side, mask: Array, by: int) -> Side:
