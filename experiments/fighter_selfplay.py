@@ -162,9 +162,8 @@ def train(
             save_state(run_dir / "checkpoints", update, state, keep=knobs.keep)
         told = said(row, frames / trained)
         log.info(told)
-        if METRIC in row or update == 1:
-            write_tables(run_dir)
         if METRIC in row or update == 1 or update % apart == 0:
+            write_tables(run_dir)
             console.print(told, highlight=False)
     save_state(run_dir / "checkpoints", int(state.update), state, keep=knobs.keep)
     write_tables(run_dir)
