@@ -24,6 +24,7 @@ from benchmarks.bridge import node_alone, random_policy
 from benchmarks.recorded import conditions, write
 from benchmarks.rollouts import congruence
 from jaxnash.games.gen1.game import gen1
+from jaxnash.games.gen1.platforms import cpu_or_gpu
 from jaxnash.games.gen1.state import State
 from jaxnash.games.gen1.teams import setup
 from jaxnash.keys import derive
@@ -106,7 +107,12 @@ def play(carry: Any, length: int) -> Any:
 
             return jax.tree.map(pick, fresh, state)
 
-        return (jax.lax.cond(done.any(), anew, lambda same: same, after), words, turns, choices), None
+        def seldom(state: State) -> State:
+            return jax.lax.cond(done.any(), anew, lambda same: same, state)
+
+        # a GPU would have to be asked first whether any is done
+        after = cpu_or_gpu(seldom, anew, after)
+        return (after, words, turns, choices), None
 
     state, words = begun
     zero = jnp.int32(0)

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from jaxnash.games.gen1 import data, knowledge
 from jaxnash.games.gen1.damage import has_type
 from jaxnash.games.gen1.data import CANNOTMOVE, KIND
+from jaxnash.games.gen1.platforms import cut
 from jaxnash.games.gen1.source import SITE
-from jaxnash.games.gen1.state import SLOTS, TEAM, Active, Four, Side, cut, pick, put, put_at
+from jaxnash.games.gen1.state import SLOTS, TEAM, Active, Four, Side, pick, put, put_at
 from jaxnash.games.gen1.status import boosted, redropped
 from jaxnash.types import Array
 

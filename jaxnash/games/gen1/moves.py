@@ -14,8 +14,9 @@ from jaxnash.games.gen1 import data, knowledge
 from jaxnash.games.gen1.damage import before_roll, confusion_damage, critical_rate, has_type, immune
 from jaxnash.games.gen1.data import CANNOTMOVE, KIND, METRONOME, MIRRORMOVE, STRUGGLE
 from jaxnash.games.gen1.effects import Hit, effects, secondary, trapped
+from jaxnash.games.gen1.platforms import cut
 from jaxnash.games.gen1.source import SITE
-from jaxnash.games.gen1.state import Active, Side, cut, pick, put, put_at
+from jaxnash.games.gen1.state import Active, Side, pick, put, put_at
 from jaxnash.games.gen1.status import after_move, before_move, enraged
 from jaxnash.types import Array
 

@@ -190,16 +190,6 @@ def where(mask: Array, one: Any, other: Any) -> Any:
     return jax.tree.map(lambda a, b: jnp.where(mask, a, b), one, other)
 
 
-def cut(place: Array, tree: Any) -> Any:
-    """`tree`, as it is, but stored at this point.
-
-    XLA on a CPU works out again, for every number that it stores, all that leads up to it; a conditional
-    makes it store them. `place` is any i32[] that is not negative and that changes from step to step of a
-    loop; if it depended on the battle, there would be no conditional under vmap.
-    """
-    return jax.lax.cond(place >= 0, lambda x: x, lambda x: jax.tree.map(jnp.zeros_like, x), tree)
-
-
 def pick(values: tuple[Array, ...], index: Array) -> Array:
     """`values[index]` of a tuple of scalars; the last one beyond it."""
     found = values[-1]

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from jaxnash.games.gen1 import data
+from jaxnash.games.gen1.platforms import cut
 from jaxnash.games.gen1.source import SITE
-from jaxnash.games.gen1.state import Active, Side, cut, dropped, pick, put, put_at
+from jaxnash.games.gen1.state import Active, Side, dropped, pick, put, put_at
 from jaxnash.types import Array
 
 PARALYSED, CONFUSED = 63, 128  # of 256: cannot move; acts in spite of it

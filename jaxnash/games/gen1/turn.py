@@ -6,10 +6,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.tree_util import Partial
 
 from jaxnash.games.gen1 import data, knowledge
 from jaxnash.games.gen1.layout import NUM_ACTIONS
 from jaxnash.games.gen1.moves import PLACES, act
+from jaxnash.games.gen1.platforms import cpu_or_gpu
 from jaxnash.games.gen1.source import SITE, Source
 from jaxnash.games.gen1.state import (
     RUNNING,
@@ -151,15 +153,13 @@ def step(source: Source, state: State, actions: Array) -> tuple[State, Any]:
     a = a._replace(**bench_of(team_a, a.active.index))
     b = b._replace(**bench_of(team_b, b.active.index))
 
-    def body(i: Array, carry: Any) -> Any:
-        s, last_damage, me, foe = carry
-        fallen = (me.hp <= 0) | (foe.hp <= 0)
-        me = put(me, fallen, todo=0)
-        place = 2 + i * (PLACES + 2)
-        s, me, foe, last_damage = act(draw, s, me=me, foe=foe, last_damage=last_damage, place=place)
-        return s, last_damage, foe, me
-
-    s, last_damage, a, b = jax.lax.fori_loop(0, 2, body, (s, state.last_damage, a, b))
+    # a loop halves the program (minutes of compiling on a CPU); a GPU would copy all that goes round in it
+    once = jax.jit(_act)  # traced once
+    s, last_damage, a, b = cpu_or_gpu(
+        lambda carry: jax.lax.fori_loop(0, 2, lambda i, carry: _act(draw, i, carry), carry),
+        lambda carry: once(draw, jnp.int32(1), once(draw, jnp.int32(0), carry)),
+        (s, state.last_damage, a, b),
+    )
     sides, teams = _swapped(second_first, [a, b]), _swapped(second_first, [team_a, team_b])
     fallen = [side.hp <= 0 for side in sides]
     still = forced | ~(fallen[0] | fallen[1])  # nobody has to be replaced: the turn ends
@@ -184,6 +184,16 @@ def step(source: Source, state: State, actions: Array) -> tuple[State, Any]:
         illegal=(state.illegal + wrong).astype(jnp.int16),
     )
     return where(over, state._replace(illegal=new.illegal), new), s
+
+
+def _act(draw: Partial, i: Array, carry: Any) -> Any:
+    """The side that comes first in `carry` makes its move, as the `i`-th; it comes last afterwards."""
+    s, last_damage, me, foe = carry
+    fallen = (me.hp <= 0) | (foe.hp <= 0)
+    me = put(me, fallen, todo=0)
+    place = 2 + i * (PLACES + 2)
+    s, me, foe, last_damage = act(draw, s, me=me, foe=foe, last_damage=last_damage, place=place)
+    return s, last_damage, foe, me
 
 
 def _swapped(swap: Array, pair: Any) -> Any:
