@@ -92,7 +92,7 @@ class Cfr:
     core: int = 0
     """the core that all of them run on"""
     write: bool = False
-    """write the results to benchmarks/results/cfr.json"""
+    """write the results to benchmarks/results/cfr.json, with a GPU cfr_gpu.json"""
 
 
 def start(name: str, game: str, device: str, limit: float) -> Running:
@@ -287,7 +287,7 @@ def run(config: Cfr) -> dict[str, Any]:
     console.print(aims_table(result["aims"]))
     console.print(f"Load of the machine before: {result['load']:.1f}")
     if config.write:
-        write("cfr", result)
+        write("cfr_gpu" if gpu else "cfr", result)
     return result
 
 

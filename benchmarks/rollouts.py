@@ -48,7 +48,7 @@ class Rollouts:
     """updates of the smoke preset that are timed; 0: none"""
     seed: int = 0
     write: bool = False
-    """write the results to benchmarks/results/rollouts.json"""
+    """write the results to benchmarks/results/rollouts.json, on a GPU rollouts_gpu.json"""
 
 
 class Contender:
@@ -181,7 +181,7 @@ def by_pgx(pgx: Any, name: str, batch: int, length: int, seed: int) -> Contender
 
 def run(config: Rollouts) -> dict[str, Any]:
     """Times all contenders, prints the table and returns what it says."""
-    where = conditions(jax.default_backend())
+    where = conditions(jax.devices()[0].device_kind)
     contenders = [
         ours(config.batch, config.length, config.seed),
         *peers(config.batch, config.length, config.seed),
@@ -215,7 +215,7 @@ def run(config: Rollouts) -> dict[str, Any]:
         result["ppo"] = ppo_frames(config)
     _show(result)
     if config.write:
-        write("rollouts", result)
+        write("rollouts_gpu" if jax.default_backend() == "gpu" else "rollouts", result)
     return result
 
 
