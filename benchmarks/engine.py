@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import statistics
+import sys
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -172,11 +173,13 @@ def run(config: Engine) -> dict[str, Any]:
     where = conditions(jax.devices()[0].device_kind)
     played = random_policy(1, battles=config.battles)
     showdown_turns = sum(turn for _, turn in played.ends)
-    contenders = [Contender(batch, config) for batch in config.batches]
-    for contender in contenders:
-        assert contender.bytes <= LIMIT_BYTES, contender.bytes
+    contenders = []
+    for batch in config.batches:
+        contenders.append(Contender(batch, config))
+        assert contenders[-1].bytes <= LIMIT_BYTES, contenders[-1].bytes
+        _tell(f"batch {batch:,} compiled in {contenders[-1].compile_s:.1f} s")
     rates: dict[str, list[tuple[float, float, float]]] = {}
-    for _ in range(config.rounds):
+    for number in range(config.rounds):
         choices, seconds = node_alone(played)
         rates.setdefault("Showdown", []).append((showdown_turns / seconds, choices / seconds, 1.0))
         for contender in contenders:
@@ -184,6 +187,8 @@ def run(config: Engine) -> dict[str, Any]:
             turns, choices, seconds = contender()
             cores = (time.process_time() - busy) / seconds
             rates.setdefault(f"{contender.batch}", []).append((turns / seconds, choices / seconds, cores))
+        said = ", ".join(f"{name}: {rows[-1][0]:,.0f}" for name, rows in rates.items())
+        _tell(f"round {number + 1} of {config.rounds}, turns/s by batch: {said}")
     medians = {name: [statistics.median(column) for column in zip(*rows)] for name, rows in rates.items()}
     peer = medians["Showdown"][0]
     compiled = {f"{contender.batch}": contender for contender in contenders}
@@ -217,6 +222,10 @@ def run(config: Engine) -> dict[str, Any]:
 def run_from_command_line(config: tyro.conf.OmitArgPrefixes[Engine] = Engine()) -> None:
     """The Gen 1 engine beside Showdown's simulator."""
     run(config)
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _show(result: dict[str, Any]) -> None:

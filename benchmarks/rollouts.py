@@ -188,6 +188,7 @@ def run(config: Rollouts) -> dict[str, Any]:
     ]
     for contender in contenders:
         contender(1)
+        print(f"{contender.name} compiled in {contender.compile_s:.1f} s", file=sys.stderr, flush=True)
     frames = config.batch * config.length * config.calls
     rates: dict[str, list[float]] = {one.name: [] for one in contenders}
     per_core: dict[str, list[float]] = {one.name: [] for one in contenders}
