@@ -42,7 +42,7 @@ class Pokemon:
 
     row: its observation columns. moves / pps: what it has now, by slot for an own one, by first sight for an
     opponent's. base_moves / base_pps: what it has back on the bench. slot: of the move last chosen. called:
-    the last move shown was, by Metronome or Mirror Move, or goes on from one that was.
+    the last move shown was, by Metronome or Mirror Move (or another's, after a thaw), or goes on from one.
     badly_poisoned: Toxic's counter runs. condition / max_hp: an own one's, from requests.
     """
 

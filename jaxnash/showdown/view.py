@@ -234,7 +234,8 @@ class View:
         held = row[C["trapping"]] or row[C["locked"]] or row[C["rage"]]
         row[C["lock_turns"]] = 0 if not locks else min(row[C["lock_turns"]] + 1, 5) if held else 1
         row[C["recharge"]] = 0
-        row[C["last_move"]], user.called = move, called or again or (goes_on and user.called)
+        row[C["last_move"]] = move
+        user.called = called or again or foreign or (goes_on and user.called)
         if row[C["charging"]] and goes_on:
             row[C["charging"]] = row[C["invulnerable"]] = 0
         self._trap(user, foe, move in _TRAP and not missed)
@@ -247,9 +248,9 @@ class View:
             row[C["rage"]] = 1
 
     def _again(self, user: Pokemon, move: int) -> bool:
-        """A move called before which it did not choose: a trapping move goes on against who came in instead,
-        Hyper Beam is repeated where a trapping move took the recharge away. Where it has that move itself,
-        only its own side can tell."""
+        """A move called before, or another's, that it did not choose: a trapping move goes on against who is
+        there instead, Hyper Beam is repeated where a trapping move took the recharge away. Where it has that
+        move itself, only its own side can tell."""
         if not (move in _REPEATED and user.called and user.row[C["last_move"]] == move):
             return False
         return move not in user.moves or (user is self.active[self.side] and move == self._only)

@@ -42,9 +42,9 @@ def test_battles_that_came_out_differently_once() -> None:
     """Mimic, called, takes the other of two moves alike; a called trapping move goes on against a third, or
     is chosen after it missed, or by one that has it itself goes on. Two Ditto with nothing but Transform tie
     before anyone chose. Mimic takes Metronome twice, once called by it: two alike, both by Mimic; or
-    two with as many PP left."""
+    two with as many PP left. One that thaws makes a trapping move of another one, which goes on."""
     called = [(100, 257), (100, 796), (100, 5967), (300, 3266), (302, 4716)]
-    found, _ = divergences([*called, (300, 1312), (302, 2207), (304, 1787), (305, 3717)])
+    found, _ = divergences([*called, (300, 1312), (302, 2207), (304, 1787), (305, 3717), (308, 32516)])
     assert not found, "\n".join(found)
 
 

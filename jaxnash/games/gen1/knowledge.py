@@ -69,8 +69,9 @@ def mimicked(active: Active, mask: Array) -> Active:
 def chosen(side: Side, *, go: Array, goes_on: Array) -> tuple[Side, Array]:
     """It moves; `goes_on`: with what it is locked into. The first line that announces a move.
 
-    Also returns whether that is a move called before which it did not choose: a trapping move goes on against
-    who came in instead, Hyper Beam is repeated where a trapping move took the recharge away.
+    Also returns whether that is a move which it did not choose: it thawed and its side chose that last, for
+    another one; or such a move, or a called one, is repeated: a trapping move goes on against who came in
+    instead, Hyper Beam where a trapping move took the recharge away.
     """
     a, move = side.active, data.move_row(side.todo)
     repeats = (move.kind == KIND["trap"]) | (move.kind == KIND["recharge"])
@@ -83,13 +84,13 @@ def chosen(side: Side, *, go: Array, goes_on: Array) -> tuple[Side, Array]:
     free |= own & side.thawed & known
     side = side._replace(active=put(side.active, free, seen_slot=1 + slot))
     spends = go & (side.todo != STRUGGLE) & (goes_on == data.two_turns(move.kind))
-    return spent(side, spends, -1), again
+    return spent(side, spends, -1), again | (side.thawed & ~known)
 
 
 def announced(
-    active: Active, move: data.Move, go: Array, *, called: Array, again: Array, goes_on: Array
+    active: Active, move: data.Move, go: Array, *, called: Array, foreign: Array, goes_on: Array
 ) -> Active:
-    """The line that announces the move made in the end; `again`, `goes_on`: as of `chosen`."""
+    """The line that announces the move made in the end; `foreign`, `goes_on`: as of `chosen`."""
     a = active
     traps = move.kind == KIND["trap"]
     rage = move.kind == KIND["rage"]
@@ -97,7 +98,7 @@ def announced(
     held = ~called & (a.trapping | (a.thrash_move > 0) | (a.rage > 0))
     uses = jnp.where(locks, jnp.where(held, jnp.minimum(a.lock_uses + 1, 5), 1), 0)
     shown = data.shown(move.id)
-    called |= again | (goes_on & a.shown_called)
+    called |= foreign | (goes_on & a.shown_called)
     return put(a, go, shown=shown, shown_called=called, trapping=traps, recharges=False, lock_uses=uses)
 
 

@@ -42,11 +42,11 @@ def act(
     s, me, before = cut(place, (s, me, before))
     go = before.goes
     me, goes_on = _spend(me, go)
-    me, again = cut(place, knowledge.chosen(me, go=go, goes_on=goes_on))
+    me, foreign = cut(place, knowledge.chosen(me, go=go, goes_on=goes_on))
     s, me, id, last_damage = _called(draw, s, me, foe, go, last_damage, place + 2)
     move = data.move_row(id)
     called = id != me.todo
-    active = knowledge.announced(me.active, move, go, called=called, again=again, goes_on=goes_on)
+    active = knowledge.announced(me.active, move, go, called=called, foreign=foreign, goes_on=goes_on)
     me = me._replace(active=active)
     me, starts = _charge(me, move, go)
     s, me, move, starts, last_damage = cut(place, (s, me, move, starts, last_damage))

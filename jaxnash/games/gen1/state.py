@@ -101,7 +101,7 @@ class Active(NamedTuple):
     fell: Array  # i8: 1 + index of who fainted in this turn
     # What only observations need (`knowledge`, `observe`)
     shown: Array  # u8, the move last announced since it came in
-    shown_called: Array  # bool: by Metronome or Mirror Move, or it goes on from one that was
+    shown_called: Array  # bool: by Metronome or Mirror Move, or after a thaw; or it goes on from one
     trapping: Array  # bool: as the protocol shows it
     recharges: Array  # bool: as the protocol shows it, which hides that a flinch took the recharge away
     form: Array  # i8: whose stats it took by Transform; 1 + index of a foe, 7 + index of an ally
