@@ -60,7 +60,7 @@ class View:
         self._started_rage = False
         self._dizzy: Pokemon | None = None  # acts in spite of confusion, or hits itself: the next line tells
         self._thawed: list[Pokemon] = []  # in this turn
-        self._only = 0  # the one move that the last request offered
+        self._only = 0  # the one move that the last request offered; of Recharge what it would repeat
 
     @staticmethod
     def handlers() -> dict[str, Callable[[View, list[str]], None]]:
@@ -104,7 +104,8 @@ class View:
     # -- requests: exact facts about the own side
 
     def on_request(self, asked: Request) -> None:
-        self._only = move_id(asked.offered[0]["id"]) if asked.single else 0
+        only = asked.offered[0]["id"] if asked.single else ""
+        self._only = move_id("hyperbeam" if only == "recharge" else only)
         for shown in asked.data["side"]["pokemon"]:
             pokemon = self._find(self.side, shown["details"])
             if not pokemon.max_hp:

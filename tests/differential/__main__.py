@@ -42,6 +42,8 @@ class Knobs:
     """a file of packed teams, one a line, or the name or folder of a team set; default: both of gen1ou"""
     members: bool = False
     """the six scripted members choose, instead of random and rare-move policies"""
+    calls: bool = False
+    """nothing but battles in which it is hard to tell what was chosen (moves called, copied, after a thaw)"""
     coverage: bool = False
     """print how often each move and each row of the checklist was reached"""
     tally: str = ""
@@ -65,10 +67,9 @@ def teams_of(name: str) -> tuple[str, ...]:
 
 
 def battles(knobs: Knobs, done: int = 0) -> Iterator[records.Record]:
-    left, first = knobs.battles - done, knobs.first + done
-    tasks = records.jobs(
-        left, seed=knobs.seed, teams=teams_of(knobs.teams), first=first, lines=True, raw=True
-    )
+    mix = records.CALLS if knobs.calls else records.MIX
+    more = {"seed": knobs.seed, "teams": teams_of(knobs.teams), "lines": True, "raw": True}
+    tasks = records.jobs(knobs.battles - done, first=knobs.first + done, mix=mix, **more)
     if knobs.members:
         from jaxnash.showdown.heuristics import MEMBERS
 
@@ -84,7 +85,9 @@ def chunks(of: Iterable[records.Record]) -> Iterator[list[records.Record]]:
 
 def run(knobs: Knobs) -> int:
     """Plays, compares, prints what differs and the counts. Returns the number of divergences."""
-    named = {name: getattr(knobs, name) for name in ("seed", "first", "teams", "members", "coverage")}
+    named = {
+        name: getattr(knobs, name) for name in ("seed", "first", "teams", "members", "calls", "coverage")
+    }
     named["code"] = tallies.code()
     tally = tallies.load(knobs.tally, named) if knobs.tally else tallies.Tally()
     began, already = time.perf_counter(), tally.battles

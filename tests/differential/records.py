@@ -21,7 +21,7 @@ from jaxnash.keys import derive
 from jaxnash.showdown.battle import BattleRecord
 from jaxnash.showdown.simulator import install, node_path
 from jaxnash.types import JaxnashError
-from tests.differential.scenes import scene_job
+from tests.differential.scenes import calls_job, scene_job
 
 HERE = Path(__file__).parent
 # What one battle in the endless sequence of a seed is, by its number modulo the length: (kind of teams,
@@ -37,6 +37,8 @@ MIX = (
         ("scene", "rare"),
     ),
 )
+
+CALLS = (("calls", "rare"),)  # a mix of these alone
 
 Job = dict[str, Any]
 Record = dict[str, Any]
@@ -58,8 +60,8 @@ def jobs(
     for number in range(first, first + battles):
         kind, policy = mix[number % len(mix)]
         job: Job = {"seed": seed_of(seed, number), "policy": policy}
-        if kind == "scene":
-            job |= scene_job(seed, number)
+        if kind in ("scene", "calls"):
+            job |= scene_job(seed, number) if kind == "scene" else calls_job(seed, number)
         elif kind == "ou" and teams:
             job["teams"] = [teams[derive(seed, "team", number, side) % len(teams)] for side in (0, 1)]
         else:

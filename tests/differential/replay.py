@@ -49,11 +49,15 @@ class Told(NamedTuple):
     unsure: (side, species) of own Pokemon whose PP are not compared: those that have had a move twice
     (Mimic), or thawed as they were about to move, or may be locked into a move that was called and that they
     have themselves. Which move they used shows at a request that lists PP; the bridge guesses until then.
+    guessed: the same of Pokemon whose moves and PP, as the other side sees them, are not compared: those that
+    made Mimic after a thaw (whose slot is taken nobody is told, and it may be another's choice), or when they
+    were unsure, or had two pairs of moves alike. Bridge and engine both guess, and not the same.
     """
 
     both: tuple[Observation, Observation]
     order: list[list[str]]  # details of each team, as requests have them
     unsure: frozenset[tuple[int, int]]
+    guessed: frozenset[tuple[int, int]]
 
 
 def setup_of(record: dict[str, Any]) -> Setup:
@@ -184,17 +188,22 @@ def _observations(record: dict[str, Any]) -> list[Told]:
     """Per decision of a record with `lines` and `raw`; else nothing."""
     if "lines" not in record or (record["decisions"] and "raw" not in record["decisions"][0]):
         return []
-    unsure = frozenset[tuple[int, int]]()
+    unsure = guessed = frozenset[tuple[int, int]]()
     rows = []
     for told, decision, both in zip(records_.told(record), record["decisions"], records_.seats(record)):
         thawed = [line[:17] for line in told if line.startswith("|-curestatus|") and "|frz" in line]
         for n, side in enumerate(decision["state"]["sides"]):
             moves = [move for move, *_ in side["on"]["moves"]] if side["on"] else []
-            alike = len(set(moves)) < len(moves)
-            if alike or f"|-curestatus|p{n + 1}a:" in thawed or _locked(side, decision["requests"][n]):
-                unsure |= {(n, IDS["species"][side["pokemon"][side["active"]]["species"]])}
+            alike = len(moves) - len(set(moves))
+            this = (n, IDS["species"][side["pokemon"][side["active"]]["species"]])
+            thaws = f"|-curestatus|p{n + 1}a:" in thawed
+            mimics = any(line.startswith(f"|-start|p{n + 1}a:") and "|Mimic|" in line for line in told)
+            if alike > 1 or (mimics and (thaws or this in unsure)):
+                guessed |= {this}
+            if alike or thaws or _locked(side, decision["requests"][n]):
+                unsure |= {this}
         order = [[one["details"] for one in seat.asked.data["side"]["pokemon"]] for seat in both]
-        rows.append(Told((observe(both[0]), observe(both[1])), order, unsure))
+        rows.append(Told((observe(both[0]), observe(both[1])), order, unsure, guessed))
     return rows
 
 
@@ -208,6 +217,7 @@ def _locked(side: Any, request: Any) -> bool:
 
 
 _PP = slice(POKEMON_INDEX["pp1"], POKEMON_INDEX["pp4"] + 1)
+_MOVES = slice(POKEMON_INDEX["move1"], POKEMON_INDEX["move4"] + 1)
 
 
 def _differing(seen: Any, told: list[Any]) -> np.ndarray:
@@ -227,7 +237,11 @@ def _check_observations(t: int, i: int, seen: Any, told: Told) -> Any:
     for n, theirs in enumerate(told.both):
         mine, skip = seen.pokemon[i, n], np.zeros(theirs.pokemon.shape, bool)
         unsure = [species for side, species in told.unsure if side == n]
-        skip[:TEAM, _PP] = np.isin(theirs.pokemon[:TEAM, POKEMON_INDEX["base_species"]], unsure)[:, None]
+        guessed = [species for side, species in told.guessed if side != n]
+        whose = theirs.pokemon[:, POKEMON_INDEX["base_species"]]
+        skip[:TEAM, _PP] = np.isin(whose[:TEAM], unsure)[:, None]
+        for columns in (_MOVES, _PP):
+            skip[TEAM:, columns] = np.isin(whose[TEAM:], guessed)[:, None]
         for row, column in np.argwhere((mine != theirs.pokemon) & ~skip):
             name, species = POKEMON_COLUMNS[column].name, theirs.pokemon[row, POKEMON_INDEX["base_species"]]
             place = f"side {n} sees row {row} ({VOCABULARIES['species'][species]}) {name}"

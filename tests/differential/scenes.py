@@ -6,12 +6,15 @@ draws of some sites (record.js tells how): the engine replays the tape whatever 
 
 from __future__ import annotations
 
+import random
 from typing import Any, NamedTuple
 
 from jaxnash.keys import derive
 
 # Indices of Metronome's sample: moves by number without Metronome itself and Struggle.
 DIG, FLY, GUILLOTINE, RAZOR_WIND, HORN_DRILL, FISSURE = 90, 18, 11, 12, 31, 89
+WRAP, CLAMP, HYPER_BEAM, MIMIC, THRASH, RAGE = 34, 126, 62, 101, 36, 98
+DISABLE, TRANSFORM, HAZE = 49, 142, 113
 
 
 class Side(NamedTuple):
@@ -241,6 +244,42 @@ def scene_job(seed: int, number: int) -> dict[str, Any]:
         teams.reverse()
     job = {"teams": teams, "force": scene.force, "weights": scene.weights}
     return {**job, "kind": f"scene {name}", "policy": "rare"}
+
+
+# Moves that make it hard to tell what was chosen: called, copied, repeated, made after a thaw.
+_CALLS = ("wrap", "clamp", "metronome", "mirrormove", "mimic", "blizzard", "fireblast", "hyperbeam")
+_OTHERS = (
+    *("firespin", "bind", "transform", "icebeam", "ember", "disable", "rage", "thrash", "dig", "solarbeam"),
+    *("haze", "rest", "spore", "counter", "bide", "substitute", "leechseed", "thunderwave"),
+)
+_CALLED = [WRAP, CLAMP, HYPER_BEAM, MIMIC, THRASH, RAGE, DIG, DISABLE, TRANSFORM, RAZOR_WIND, HAZE]
+_CALLERS = (*_STURDY, *_FAST, "clefable", "machop", "magikarp", "gengar", "ditto", "mew")
+
+
+def calls_job(seed: int, number: int) -> dict[str, Any]:
+    """A battle full of what a bridge may mistake: mistakes are ten times as frequent as in other battles."""
+    rng = random.Random(derive(seed, "calls", number))
+
+    def team() -> str:
+        packed = []
+        for one in rng.sample(_CALLERS, rng.randint(2, 5)):
+            moves = rng.sample(_CALLS, rng.choice((1, 2, 3)))
+            moves += rng.sample([move for move in (*_CALLS, *_OTHERS) if move not in moves], 4 - len(moves))
+            rng.shuffle(moves)
+            level = rng.choice((100, 100, 100, 70, 50))
+            packed.append(f"{one}|||NoAbility|{','.join(moves)}||252,252,252,252,252,252|N|||{level}|")
+        return "]".join(packed)
+
+    teams = [team(), team()]
+    force: dict[str, list[int | None]] = {}
+    if rng.random() < 0.5:
+        force["metronome"] = [*_CALLED, *[None] * 6]
+    if rng.random() < 0.5:
+        force["secondary"] = [0, None]  # freezes
+    if rng.random() < 0.4:
+        force["accuracy"] = [0]
+    weights = {"switch": rng.choice((0.1, 0.4, 1)), "fight": 4} | dict.fromkeys(rng.sample(_CALLS, 3), 3)
+    return {"teams": teams, "force": force, "weights": weights, "kind": "calls", "policy": "rare"}
 
 
 def _team(side: Side, path: tuple[int, ...]) -> str:

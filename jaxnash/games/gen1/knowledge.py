@@ -57,13 +57,16 @@ def spent(side: Side, mask: Array, by: int) -> Side:
 
 
 def mimicked(active: Active, mask: Array) -> Active:
-    """Mimic replaces the move in the slot chosen: of two alike, the one that it is thought to have chosen."""
+    """Mimic replaces the move in the slot chosen; it is thought to replace the one last seen chosen.
+
+    Those differ where two are alike, or where it chose Mimic unseen (frozen) and makes it after a thaw.
+    """
     a = active
     one, other = a.slot, a.seen_slot - 1
-    alike = mask & (other >= 0) & (other != one) & (pick(a.moves, one) == pick(a.moves, other))
-    seen = put_at(a.seen_pp, one, alike, pick(a.seen_pp, other))
-    seen = put_at(seen, other, alike, pick(a.seen_pp, one))
-    return put(a, alike, seen_pp=seen, crossed=1 + 4 * one + other)
+    differ = mask & (other >= 0) & (other != one)
+    seen = put_at(a.seen_pp, one, differ, pick(a.seen_pp, other))
+    seen = put_at(seen, other, differ, pick(a.seen_pp, one))
+    return put(a, differ, seen_pp=seen, crossed=1 + 4 * one + other)
 
 
 def chosen(side: Side, *, go: Array, goes_on: Array) -> tuple[Side, Array]:
