@@ -287,7 +287,7 @@ def run(config: Cfr) -> dict[str, Any]:
     console.print(aims_table(result["aims"]))
     console.print(f"Load of the machine before: {result['load']:.1f}")
     if config.write:
-        write("cfr_gpu" if gpu else "cfr", result)
+        write("cfr", result, gpu=gpu)
     return result
 
 

@@ -215,7 +215,7 @@ def run(config: Engine) -> dict[str, Any]:
     }
     _show(result)
     if config.write:
-        write("engine_gpu" if gpu else "engine", result)
+        write("engine", result, gpu=gpu)
     return result
 
 

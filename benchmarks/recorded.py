@@ -25,8 +25,9 @@ def conditions(backend: str | None = None, *, cores: str = "{} cores") -> dict[s
     }
 
 
-def write(name: str, result: dict[str, Any]) -> None:
-    """benchmarks/results/<name>.json, numbers to ten digits."""
+def write(name: str, result: dict[str, Any], *, gpu: bool = False) -> None:
+    """benchmarks/results/<name>.json, or <name>_gpu.json, numbers to ten digits."""
+    name += "_gpu" * gpu
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(_rounded(result), indent=2) + "\n")
 

@@ -216,7 +216,7 @@ def run(config: Rollouts) -> dict[str, Any]:
         result["ppo"] = ppo_frames(config)
     _show(result)
     if config.write:
-        write("rollouts_gpu" if jax.default_backend() == "gpu" else "rollouts", result)
+        write("rollouts", result, gpu=jax.default_backend() == "gpu")
     return result
 
 

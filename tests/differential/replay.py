@@ -197,14 +197,18 @@ def _observations(record: dict[str, Any]) -> list[Told]:
             alike = len(moves) - len(set(moves))
             this = (n, IDS["species"][side["pokemon"][side["active"]]["species"]])
             thaws = f"|-curestatus|p{n + 1}a:" in thawed
-            mimics = any(line.startswith(f"|-start|p{n + 1}a:") and "|Mimic|" in line for line in told)
-            if alike > 1 or (mimics and (thaws or this in unsure)):
+            doubtful = thaws or this in unsure
+            if alike > 1 or (doubtful and _mimics(told, n)):
                 guessed |= {this}
             if alike or thaws or _locked(side, decision["requests"][n]):
                 unsure |= {this}
         order = [[one["details"] for one in seat.asked.data["side"]["pokemon"]] for seat in both]
         rows.append(Told((observe(both[0]), observe(both[1])), order, unsure, guessed))
     return rows
+
+
+def _mimics(told: list[str], side: int) -> bool:
+    return any(line.startswith(f"|-start|p{side + 1}a:") and "|Mimic|" in line for line in told)
 
 
 def _locked(side: Any, request: Any) -> bool:

@@ -267,7 +267,7 @@ def calls_job(seed: int, number: int) -> dict[str, Any]:
             moves += rng.sample([move for move in (*_CALLS, *_OTHERS) if move not in moves], 4 - len(moves))
             rng.shuffle(moves)
             level = rng.choice((100, 100, 100, 70, 50))
-            packed.append(f"{one}|||NoAbility|{','.join(moves)}||252,252,252,252,252,252|N|||{level}|")
+            packed.append(_packed(one, moves, level))
         return "]".join(packed)
 
     teams = [team(), team()]
@@ -282,6 +282,10 @@ def calls_job(seed: int, number: int) -> dict[str, Any]:
     return {"teams": teams, "force": force, "weights": weights, "kind": "calls", "policy": "rare"}
 
 
+def _packed(species: str, moves: list[str], level: int) -> str:
+    return f"{species}|||NoAbility|{','.join(moves)}||252,252,252,252,252,252|N|||{level}|"
+
+
 def _team(side: Side, path: tuple[int, ...]) -> str:
     def some(of: tuple[str, ...], count: int, *more: Any) -> list[str]:
         return sorted(of, key=lambda one: derive(*path, *more, one))[:count]
@@ -293,5 +297,5 @@ def _team(side: Side, path: tuple[int, ...]) -> str:
         moves = [*side.must, *some(others, 4 - len(side.must), "moves", i)]
         level = side.levels[derive(*path, "level", i) % len(side.levels)]
         moves = ["transform"] if one == "ditto" else some(tuple(moves), 4, "order", i)
-        packed.append(f"{one}|||NoAbility|{','.join(moves)}||252,252,252,252,252,252|N|||{level}|")
+        packed.append(_packed(one, moves, level))
     return "]".join(packed)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import jaxnash as jn
+from benchmarks.engine import uniform
 from jaxnash.games.gen1.teams import setup
 from jaxnash.showdown.teams import load_teams
 
@@ -30,10 +31,7 @@ def test_cpu_and_gpu_play_the_same_battles():
         def body(state, key):
             now = game.observe(state)
             choose, go = jax.random.split(key)
-            words = jax.random.bits(choose, (2,)) >> 8
-            nth = (words * now.legal.sum(axis=1).astype(jnp.uint32) >> 24).astype(jnp.int32)
-            places = jnp.cumsum(now.legal, axis=1) - 1
-            actions = jnp.argmax(now.legal & (places == nth[:, None]), axis=1)
+            actions = uniform(now.legal, jax.random.bits(choose, (2,)))
             seen = [_checksum(leaf) for leaf in jax.tree.leaves(now.obs)]
             return game.step(go, state, actions), jnp.stack([*seen, _checksum(now.legal)])
 
