@@ -16,6 +16,7 @@ from typing import Any
 import jax
 from rich.console import Console
 
+from jaxnash.policies.spec import token_spec
 from jaxnash.psro.gaps import OracleGap, analysis
 from jaxnash.psro.loop import PSROState, loop
 from jaxnash.psro.members import Entry, population_to_json
@@ -26,8 +27,9 @@ from jaxnash.runs.cli import command_line
 from jaxnash.runs.cli import main as cli
 from jaxnash.runs.directory import run_directory
 from jaxnash.runs.display import Display
-from jaxnash.runs.gen1ou import League, estimate
-from jaxnash.runs.knobs import Knobs, checked, member_of, scripted
+from jaxnash.runs.gen1_engine import check_members
+from jaxnash.runs.gen1ou import League, estimate, latest
+from jaxnash.runs.knobs import Knobs, checked, member_of, scripted, trains_on_engine
 from jaxnash.runs.report import terminal_report, write_report
 from jaxnash.runs.run import (
     append_jsonl,
@@ -83,6 +85,7 @@ def run(knobs: Knobs) -> Path:
     members = first_population(knobs)
     teams = load_teams(knobs.team_set), load_teams(knobs.eval_team_set)
     first = restore(knobs.init_checkpoint) if knobs.init_checkpoint else None
+    check_engine(knobs, members, first)
     run_dir = run_directory("psro_gen1ou", knobs.run_dir, resume=knobs.resume)
     config = dataclasses.asdict(knobs) | {"run_dir": str(run_dir)}
     open_run(run_dir, config=config, resume=knobs.resume, command=sys.argv, seed=knobs.seed)
@@ -133,6 +136,13 @@ def first_population(knobs: Knobs) -> list[Member]:
     if knobs.opponent:
         return [member_of(knobs.opponent)]
     return [scripted(name) for name in knobs.members] + [member_of(path) for path in knobs.add_member]
+
+
+def check_engine(knobs: Knobs, members: list[Member], first: Neural | None) -> None:
+    """Raises `JaxnashError` where PPO is to play on the engine and a member cannot."""
+    if trains_on_engine(knobs):
+        start = latest(members, first)
+        check_members(members, start.spec if start else token_spec(knobs.model_size), greedy=knobs.greedy)
 
 
 def write_iteration(run_dir: Path, knobs: Knobs, iteration: int, state: PSROState, display: Display) -> None:

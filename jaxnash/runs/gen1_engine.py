@@ -19,7 +19,7 @@ from jaxnash.psro.oracles import jax_key
 from jaxnash.rollouts.scan import Mix, scan_rollout
 from jaxnash.showdown.rollout import potential
 from jaxnash.showdown.teams import TeamSet, draw_teams
-from jaxnash.types import Array, JaxnashError, Member, Neural, Params, Scripted, Trajectory
+from jaxnash.types import Array, JaxnashError, Member, Neural, Params, PolicySpec, Scripted, Trajectory
 
 ROWS, CAPACITY = 64, 4  # battles at once; networks of a mixture, doubled until they fit
 
@@ -69,19 +69,29 @@ def one_team(packed: str) -> tuple[np.ndarray, ...]:
     return tuple(np.asarray(field[0]) for field in setup([packed, packed]))
 
 
+def check_members(members: Sequence[Member], spec: PolicySpec | None, *, greedy: bool) -> None:
+    """That all can meet best responses of that spec here, which are greedy or not; else `JaxnashError`."""
+    for member in members:
+        if isinstance(member, Neural):
+            if member.spec != spec:
+                raise JaxnashError(
+                    f"{member.name} is another network than the best responses; pass --backend showdown"
+                )
+            if member.greedy != greedy:
+                raise JaxnashError(
+                    f"{member.name} is {'not ' if greedy else ''}greedy, unlike the best responses; "
+                    "pass --backend showdown"
+                )
+        elif not isinstance(member, Scripted) or member.name not in MEMBERS:
+            raise JaxnashError(f"{member.name} does not play on the engine; pass --backend showdown")
+
+
 def opponents(
     learner: Neural, population: Sequence[Member], mixture: np.ndarray
 ) -> tuple[Mix, Array, list[str]]:
     """The population as one seat: its members, the probability of each number, and their names."""
     nets = [member for member in population if isinstance(member, Neural)]
-    for member in population:
-        if isinstance(member, Neural):
-            if member.spec != learner.spec or member.greedy != nets[0].greedy:
-                raise JaxnashError(
-                    f"{member.name} is another network than the best responses; pass --backend showdown"
-                )
-        elif not isinstance(member, Scripted) or member.name not in MEMBERS:
-            raise JaxnashError(f"{member.name} does not play on the engine; pass --backend showdown")
+    check_members(population, learner.spec, greedy=nets[0].greedy if nets else False)
     room = CAPACITY
     while room < len(nets):
         room *= 2

@@ -25,7 +25,8 @@ from jaxnash.runs import stop
 from jaxnash.runs.checkpoint import restore_state, save_state
 from jaxnash.runs.cloning import Cloning
 from jaxnash.runs.display import Display
-from jaxnash.runs.knobs import Knobs, scripted
+from jaxnash.runs.gen1_engine import ROWS, engine_rollouts
+from jaxnash.runs.knobs import Knobs, scripted, trains_on_engine
 from jaxnash.runs.run import read_json, write_bytes, write_json
 from jaxnash.showdown.matches import (
     Decisions,
@@ -47,6 +48,7 @@ GAMMA, PPO_EPOCHS, SHAPING = 0.999, 3, 0.5
 DECISIONS_A_BATTLE = 36  # one seat's, about; sizes buffers and estimates, never results
 # Measured on two ordinary cores; used for the estimate alone.
 BATTLES_A_SECOND, SAMPLES_A_SECOND, STARTUP_SECONDS = 40.0, 5000.0, 30.0
+ENGINE_BATTLES_A_SECOND, ENGINE_COMPILING_SECONDS = 200.0, 45.0
 
 
 def adam(rate: float) -> optax.GradientTransformation:
@@ -178,9 +180,7 @@ class League:
             return trajectory
 
         rollout = on_showdown
-        if knobs.backend == "engine":
-            from jaxnash.runs.gen1_engine import ROWS, engine_rollouts
-
+        if trains_on_engine(knobs):
             engine = engine_rollouts(
                 candidate(start), population, mixture, self.teams, gamma=GAMMA, shaping=SHAPING,
                 length=-(-knobs.oracle_battles * DECISIONS_A_BATTLE // ROWS),
@@ -301,8 +301,7 @@ class League:
     def initial(self, population: Sequence[Member]) -> tuple[Any, Policy, PolicySpec, bool]:
         """Parameters, policy, spec and whether they are fresh: the latest best response's if there is one,
         else --init-checkpoint's, else new ones."""
-        learned = [m for m in population if isinstance(m, Neural) and m.name.startswith("br_")]
-        last = learned[-1] if learned else self.first
+        last = latest(population, self.first)
         if last is not None:
             assert last.spec is not None, "restored members have a spec"
             return last.params, last.policy, last.spec, False
@@ -329,6 +328,12 @@ class League:
             )
             for k, rival in enumerate(rivals)
         }
+
+
+def latest(population: Sequence[Member], first: Neural | None) -> Neural | None:
+    """What the next best response starts from: the latest one, else `first`; None for fresh parameters."""
+    learned = [m for m in population if isinstance(m, Neural) and m.name.startswith("br_")]
+    return learned[-1] if learned else first
 
 
 def strengths(table: Table, mixture: np.ndarray) -> dict[str, float]:
@@ -385,15 +390,18 @@ def disk_store(folder: Path, *, after: Callable[[int], None] = lambda step: None
 def training_seconds(knobs: Knobs, epochs: int, decisions: float) -> float:
     """About how long cloning, PPO and its validations take on two ordinary cores."""
     validations = 1 + -(-knobs.oracle_updates // knobs.validate_every)
-    battles = knobs.oracle_updates * knobs.oracle_battles + validations * knobs.validation_battles
-    samples = epochs * decisions
-    samples += PPO_EPOCHS * knobs.oracle_updates * knobs.oracle_battles * DECISIONS_A_BATTLE
-    return battles / BATTLES_A_SECOND + samples / SAMPLES_A_SECOND
+    rate = ENGINE_BATTLES_A_SECOND if knobs.backend == "engine" else BATTLES_A_SECOND
+    fresh = knobs.oracle_updates * knobs.oracle_battles
+    samples = epochs * decisions + PPO_EPOCHS * fresh * DECISIONS_A_BATTLE
+    seconds = fresh / rate + validations * knobs.validation_battles / BATTLES_A_SECOND
+    return seconds + samples / SAMPLES_A_SECOND
 
 
 def estimate(knobs: Knobs, members: int) -> float:
     """Seconds of the whole run on two ordinary cores, from the sizes alone."""
     seconds, recorded, population = STARTUP_SECONDS, 0, 1 if knobs.opponent else members
+    if trains_on_engine(knobs):
+        seconds += ENGINE_COMPILING_SECONDS
     battles = knobs.final_battles * len(knobs.members)
     for iteration in range(1 + (1 if knobs.opponent else knobs.iterations)):
         new = population if iteration else population * (population - 1) // 2

@@ -26,12 +26,12 @@ class Knobs:
     """Passes of weighted cloning of the winners' seats, for a best response from scratch."""
     finetune_epochs: int = 1
     """Passes of cloning for one that starts from a trained policy."""
-    oracle_updates: int = 7
+    oracle_updates: int = 10
     """PPO updates against the mixture, after the cloning."""
     oracle_battles: int = 256
     """Fresh battles of one PPO update (even); on the engine, about as many."""
-    backend: Literal["showdown", "engine"] = "showdown"
-    """Where PPO plays: on Showdown or on the JAX engine. All that is measured is measured on Showdown."""
+    backend: Literal["engine", "showdown"] = "engine"
+    """Where PPO plays: on the JAX engine or on Showdown. All that is measured is measured on Showdown."""
     batch_size: int = 512
     """Decisions in a minibatch, of cloning and of PPO."""
     learning_rate: float = 1.4e-3
@@ -42,7 +42,7 @@ class Knobs:
     """Share w of the cloned decisions that comes from this iteration's collection; 1 - w from earlier."""
     replay_battles: int = 900
     """How many earlier battles are kept in memory for cloning, the latest ones."""
-    validate_every: int = 7
+    validate_every: int = 10
     """PPO updates between validations; the best validated parameters are the best response."""
     validation_battles: int = 160
     """Battles of one validation (even), the same ones for every candidate."""
@@ -114,6 +114,11 @@ def checked(knobs: Knobs) -> Knobs:
     if not knobs.members and not knobs.add_member and not knobs.opponent:
         raise JaxnashError("the first population is empty: name --members or --add-member")
     return knobs
+
+
+def trains_on_engine(knobs: Knobs) -> bool:
+    """Whether there is PPO to play on the JAX engine."""
+    return knobs.backend == "engine" and knobs.oracle_updates > 0 and bool(knobs.iterations or knobs.opponent)
 
 
 def scripted(name: str) -> Member:

@@ -12,8 +12,11 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import jax
 import pytest
 
+from jaxnash.policies.spec import build, token_spec
+from jaxnash.runs.checkpoint import save
 from jaxnash.runs.run import compare_runs, read_json
 from jaxnash.showdown.pool import Pool
 from jaxnash.types import JaxnashError
@@ -21,7 +24,7 @@ from tests import crash
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "experiments" / "psro_gen1ou.py"
-TINY = [
+BY_DEFAULT = [
     *("--members", "random", "max-base-power", "grunt"),
     *("--iterations", "1", "--battles-per-matchup", "4", "--collection-battles", "8"),
     *(
@@ -40,6 +43,7 @@ TINY = [
     *("--model-size", "nano", "--batch-size", "64", "--turn-limit", "40", "--parallel-battles", "8"),
     *("--workers", "1", "--seed", "3"),
 ]
+TINY = [*BY_DEFAULT, "--backend", "showdown"]  # nothing to compile
 
 
 def run_here(*arguments: str) -> None:
@@ -168,6 +172,32 @@ def test_kill_9_of_a_simulator_process_changes_nothing(
     assert pools[0].restarts == 1
     assert "restart" in capsys.readouterr().out
     assert compare_runs(straight, tmp_path / "run") == []
+
+
+def test_ppo_plays_on_the_engine_by_default_and_kill_9_changes_nothing(tmp_path: Path) -> None:
+    straight, again = tmp_path / "straight", tmp_path / "again"
+    run_here(*BY_DEFAULT, "--run-dir", str(straight))
+    evaluation = read_json(straight / "iteration_1" / "br_training" / "br_1" / "evaluation.json")
+    assert evaluation["ppo_on"] == "engine"
+    updates = sorted((straight / "iteration_1" / "br_training" / "br_1" / "ppo").iterdir())
+    assert [f.name for f in updates] == [f"update_0000{k}.json" for k in (1, 2, 3)]
+    assert all(read_json(f)["decisions"] > 64 for f in updates)
+    command = [sys.executable, "-m", "tests.crash", "jaxnash.runs.gen1_engine:met", "2", "--", *BY_DEFAULT]
+    command += ["--run-dir", str(again)]
+    killed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr[-3000:]
+    run_here("--run-dir", str(again), "--resume")
+    assert compare_runs(straight, again) == []
+
+
+def test_who_cannot_play_on_the_engine_is_told_before_anything_is_written(tmp_path: Path, capsys) -> None:
+    spec = token_spec("nano")
+    save(tmp_path / "older", params=build(spec).init(jax.random.key(0)), spec=spec, name="older")
+    member = ("--add-member", str(tmp_path / "older"))
+    for argument, said in (("--model-size=tiny", "older is another network"), ("--greedy", "not greedy")):
+        told = fails(capsys, *BY_DEFAULT, *member, argument, "--run-dir", str(tmp_path / "run"))
+        assert said in told and "--backend showdown" in told
+    assert not (tmp_path / "run").exists()
 
 
 def test_workers_and_parallel_battles_change_nothing(straight: Path, tmp_path: Path) -> None:
