@@ -28,7 +28,8 @@ from jaxnash.runs.cli import main as cli
 from jaxnash.runs.directory import run_directory
 from jaxnash.runs.display import Display
 from jaxnash.runs.gen1_engine import check_members
-from jaxnash.runs.gen1ou import League, estimate, latest
+from jaxnash.runs.gen1_forecast import estimate
+from jaxnash.runs.gen1ou import League, latest
 from jaxnash.runs.knobs import Knobs, checked, member_of, scripted, trains_on_engine
 from jaxnash.runs.report import terminal_report, write_report
 from jaxnash.runs.run import (

@@ -1,4 +1,4 @@
-"""The Showdown side of PSRO on Gen 1 OU: what the loop is handed to play, train and measure."""
+"""The Gen 1 OU side of PSRO: what the loop is handed to play, train and measure."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from jaxnash.runs.checkpoint import restore_state, save_state
 from jaxnash.runs.cloning import Cloning
 from jaxnash.runs.display import Display
 from jaxnash.runs.gen1_engine import ROWS, engine_rollouts
+from jaxnash.runs.gen1_forecast import BATTLES_A_SECOND, DECISIONS_A_BATTLE, PPO_EPOCHS, training_seconds
 from jaxnash.runs.knobs import Knobs, scripted, trains_on_engine
 from jaxnash.runs.run import read_json, write_bytes, write_json
 from jaxnash.showdown.matches import (
@@ -44,11 +45,7 @@ from jaxnash.showdown.rollout import Battle, play, showdown_rollout
 from jaxnash.showdown.teams import TeamSet
 from jaxnash.types import Member, Neural, Policy, PolicySpec, Trajectory
 
-GAMMA, PPO_EPOCHS, SHAPING = 0.999, 3, 0.5
-DECISIONS_A_BATTLE = 36  # one seat's, about; sizes buffers and estimates, never results
-# Measured on two ordinary cores; used for the estimate alone.
-BATTLES_A_SECOND, SAMPLES_A_SECOND, STARTUP_SECONDS = 40.0, 5000.0, 30.0
-ENGINE_BATTLES_A_SECOND, ENGINE_COMPILING_SECONDS = 200.0, 45.0
+GAMMA, SHAPING = 0.999, 0.5
 
 
 def adam(rate: float) -> optax.GradientTransformation:
@@ -56,7 +53,7 @@ def adam(rate: float) -> optax.GradientTransformation:
 
 
 class League:
-    """The Showdown side of the loop: it plays, collects, trains and measures, writing below `run_dir`."""
+    """The game's side of the loop: it plays, collects, trains and measures, writing below `run_dir`."""
 
     def __init__(
         self, knobs: Knobs, run_dir: Path, pool: Pool, display: Display, *,
@@ -385,36 +382,3 @@ def disk_store(folder: Path, *, after: Callable[[int], None] = lambda step: None
         after(step)
 
     return Store(load, save)
-
-
-def training_seconds(knobs: Knobs, epochs: int, decisions: float) -> float:
-    """About how long cloning, PPO and its validations take on two ordinary cores."""
-    validations = 1 + -(-knobs.oracle_updates // knobs.validate_every)
-    rate = ENGINE_BATTLES_A_SECOND if knobs.backend == "engine" else BATTLES_A_SECOND
-    fresh = knobs.oracle_updates * knobs.oracle_battles
-    samples = epochs * decisions + PPO_EPOCHS * fresh * DECISIONS_A_BATTLE
-    seconds = fresh / rate + validations * knobs.validation_battles / BATTLES_A_SECOND
-    return seconds + samples / SAMPLES_A_SECOND
-
-
-def estimate(knobs: Knobs, members: int) -> float:
-    """Seconds of the whole run on two ordinary cores, from the sizes alone."""
-    seconds, recorded, population = STARTUP_SECONDS, 0, 1 if knobs.opponent else members
-    if trains_on_engine(knobs):
-        seconds += ENGINE_COMPILING_SECONDS
-    battles = knobs.final_battles * len(knobs.members)
-    for iteration in range(1 + (1 if knobs.opponent else knobs.iterations)):
-        new = population if iteration else population * (population - 1) // 2
-        if iteration:
-            fresh = iteration == 1 and not knobs.init_checkpoint
-            epochs = knobs.oracle_epochs if fresh else knobs.finetune_epochs
-            battles += knobs.collection_battles + knobs.test_battles
-            decisions = (
-                (min(recorded, knobs.replay_battles) + knobs.collection_battles) * 2 * DECISIONS_A_BATTLE
-            )
-            seconds += training_seconds(knobs, epochs, decisions)
-            population += 1
-            recorded += knobs.collection_battles
-        battles += new * knobs.battles_per_matchup
-        recorded += new * knobs.battles_per_matchup
-    return seconds + battles / BATTLES_A_SECOND
