@@ -13,8 +13,9 @@ import numpy as np
 import tyro
 from rich.progress import track
 
-from jaxnash.psro.members import draw_opponents, population_from_json
+from jaxnash.psro.members import Entry, draw_opponents, population_from_json
 from jaxnash.psro.tournament import cell_from_scores, interval, winrate
+from jaxnash.runs.checkpoint import restore
 from jaxnash.runs.cli import main as cli
 from jaxnash.runs.files import read_json
 from jaxnash.runs.knobs import member_of
@@ -54,8 +55,15 @@ def opponents_of(name: str) -> tuple[list[Member], np.ndarray]:
         return [member_of(name)], np.ones(1)
     mixture = read_json(folder / "meta_strategy.json")["meta_strategy"]
     entries = [e for e in population_from_json(read_json(folder / "population.json")) if mixture[e.name] > 0]
-    members = [member_of(str(folder.parent / e.checkpoint) if e.checkpoint else e.name) for e in entries]
+    members = [member_of_entry(entry, folder.parent) for entry in entries]
     return members, np.array([mixture[e.name] for e in entries])
+
+
+def member_of_entry(entry: Entry, run_dir: Path) -> Member:
+    """The member that plays as this one did in its run."""
+    if entry.checkpoint is None:
+        return member_of(entry.name)
+    return restore(run_dir / entry.checkpoint)._replace(name=entry.name, greedy=entry.greedy)
 
 
 def run(config: Config) -> None:

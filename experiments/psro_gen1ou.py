@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from jaxnash.runs.display import Display
 from jaxnash.runs.gen1_engine import check_members
 from jaxnash.runs.gen1_forecast import estimate
 from jaxnash.runs.gen1ou import League, latest
-from jaxnash.runs.knobs import Knobs, checked, member_of, scripted, trains_on_engine
+from jaxnash.runs.knobs import Knobs, checked, first_members, first_population, trains_on_engine
 from jaxnash.runs.report import terminal_report, write_report
 from jaxnash.runs.run import (
     append_jsonl,
@@ -132,13 +133,6 @@ def run(knobs: Knobs) -> Path:
     return run_dir
 
 
-def first_population(knobs: Knobs) -> list[Member]:
-    """The members of iteration 0."""
-    if knobs.opponent:
-        return [member_of(knobs.opponent)]
-    return [scripted(name) for name in knobs.members] + [member_of(path) for path in knobs.add_member]
-
-
 def check_engine(knobs: Knobs, members: list[Member], first: Neural | None) -> None:
     """Raises `JaxnashError` where PPO is to play on the engine and a member cannot."""
     if trains_on_engine(knobs):
@@ -149,7 +143,8 @@ def check_engine(knobs: Knobs, members: list[Member], first: Neural | None) -> N
 def write_iteration(run_dir: Path, knobs: Knobs, iteration: int, state: PSROState, display: Display) -> None:
     """The files of one finished iteration, from the state alone."""
     folder = run_dir / f"iteration_{iteration}"
-    entries = [entry_of(knobs, member, run_dir) for member in state.members]
+    given = zip_longest(state.members, first_members(knobs))
+    entries = [entry_of(member, source) for member, source in given]
     solution = state.solutions[-1]
     write_json(folder / "population.json", population_to_json(entries))
     write_json(folder / "interaction_matrix.json", to_json(state.table))
@@ -219,18 +214,17 @@ def iteration_row(iteration: int, state: PSROState) -> dict[str, Any]:
     }
 
 
-def entry_of(knobs: Knobs, member: Member, run_dir: Path) -> Entry:
-    """A member's line in population.json; paths are relative to the run directory where they are below it."""
+def entry_of(member: Member, source: str | None) -> Entry:
+    """A member's line in population.json; `source` is what it was given as, None for a best response, whose
+    path is relative to the run directory."""
     if not isinstance(member, Neural):
         return Entry(member.name, "heuristic", f"scripted: {member.name}")
-    if member.name.startswith("br_"):
+    if source is None:
         iteration = member.name.removeprefix("br_")
         path = f"iteration_{iteration}/br_training/{member.name}/checkpoint"
-        return Entry(member.name, "checkpoint", f"best response of iteration {iteration}", path)
-    given = next((p for p in (*knobs.add_member, knobs.opponent or "") if Path(p).exists()), None)
-    return Entry(
-        member.name, "pretrained", "given at the start", None if given is None else os.path.abspath(given)
-    )
+        about = f"best response of iteration {iteration}"
+        return Entry(member.name, "checkpoint", about, path, member.greedy)
+    return Entry(member.name, "pretrained", "given at the start", os.path.abspath(source))
 
 
 def write_evaluations(run_dir: Path, state: PSROState, final: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ class Entry(NamedTuple):
     policy_type: str  # one of POLICY_TYPES
     description: str = ""
     checkpoint: str | None = None  # path, None for a heuristic
+    greedy: bool = False  # plays its most probable action
 
 
 def unique_names(names: Iterable[str]) -> tuple[str, ...]:
@@ -52,6 +53,7 @@ def population_from_json(content: Mapping[str, Any]) -> tuple[Entry, ...]:
                 policy["policy_type"],
                 policy.get("description", ""),
                 policy.get("checkpoint"),
+                policy.get("greedy", False),
             )
             if entry.name != name or entry.policy_type not in POLICY_TYPES:
                 raise ValueError(f"{name!r} has name {entry.name!r} and policy_type {entry.policy_type!r}")

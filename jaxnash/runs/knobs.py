@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,7 +11,7 @@ from typing import Literal
 from jaxnash.policies.spec import MODEL_SIZES
 from jaxnash.runs.checkpoint import restore
 from jaxnash.showdown.heuristics import MEMBERS
-from jaxnash.types import JaxnashError, Member
+from jaxnash.types import JaxnashError, Member, Neural
 
 
 @dataclass(frozen=True)
@@ -137,3 +139,26 @@ def member_of(name_or_checkpoint: str) -> Member:
             f"{name_or_checkpoint!r} is no scripted member ({', '.join(MEMBERS)}) and no checkpoint folder"
         )
     return restore(name_or_checkpoint)
+
+
+def first_members(knobs: Knobs) -> tuple[str, ...]:
+    """Scripted names and checkpoints of iteration 0, in the order of the population."""
+    return (knobs.opponent,) if knobs.opponent else (*knobs.members, *knobs.add_member)
+
+
+def first_population(knobs: Knobs) -> list[Member]:
+    """The members of iteration 0; what comes from a checkpoint gets a name that is free in this run."""
+    members: list[Member] = []
+    for source in first_members(knobs):
+        member = member_of(source)
+        if isinstance(member, Neural):
+            member = member._replace(name=free_name(member.name, {m.name for m in members}))
+        members.append(member)
+    return members
+
+
+def free_name(name: str, taken: Collection[str]) -> str:
+    """The name, or one like it that is neither taken nor for a best response of this run (`br_<i>`)."""
+    name = f"given_{name}" if name.startswith("br_") else name
+    numbered = (f"{name}_{k}" for k in itertools.count(2))
+    return next(free for free in itertools.chain([name], numbered) if free not in taken)

@@ -16,6 +16,7 @@ import jax
 import pytest
 
 from jaxnash.policies.spec import build, token_spec
+from jaxnash.psro.members import population_from_json
 from jaxnash.runs.checkpoint import save
 from jaxnash.runs.run import compare_runs, read_json
 from jaxnash.showdown.pool import Pool
@@ -268,6 +269,33 @@ def test_the_audit_counts_who_was_met(straight: Path, capsys) -> None:
     )
     assert chi_square(Counter(a=2500, b=1500, c=999, d=1), mixture)[1] == 0.0
     assert chi_square(Counter(a=2250, b=1500, c=1250), mixture)[1] < 1e-4
+
+
+def test_best_responses_of_another_run_may_be_given(straight: Path, tmp_path: Path) -> None:
+    """Two called br_1 as this run's own will be: each keeps parameters, path and a name of its own."""
+    older = straight / "iteration_1" / "br_training" / "br_1" / "checkpoint"
+    other = tmp_path / "other"
+    spec = token_spec("nano")
+    save(other, params=build(spec).init(jax.random.key(1)), spec=spec, name="br_1")
+    short = [*TINY, "--oracle-epochs", "1", "--oracle-updates", "0", "--run-dir", str(tmp_path / "run")]
+    run_here(*short, "--members", "random", "--add-member", str(older), str(other), "--greedy")
+    policies = read_json(tmp_path / "run" / "iteration_1" / "population.json")["policies"]
+    assert list(policies) == ["random", "given_br_1", "given_br_1_2", "br_1"]
+    assert [p["checkpoint"] for p in policies.values()][:3] == [None, str(older), str(other)]
+    assert [p["greedy"] for p in policies.values()] == [False, False, False, True]
+    evaluate = runpy.run_path(str(ROOT / "experiments" / "evaluate.py"))
+    entries = population_from_json({"policies": policies})
+    members = [evaluate["member_of_entry"](entry, tmp_path / "run") for entry in entries]
+    assert [(m.name, getattr(m, "greedy", False)) for m in members] == [(e.name, e.greedy) for e in entries]
+
+
+def test_a_best_response_to_a_best_response_starts_afresh(straight: Path, tmp_path: Path) -> None:
+    older = str(straight / "iteration_1" / "br_training" / "br_1" / "checkpoint")
+    run_here(*TINY, "--oracle-updates", "0", "--opponent", older, "--run-dir", str(tmp_path / "run"))
+    row = read_json(tmp_path / "run" / "psro_summary.json")
+    assert row["members"] == ["given_br_1", "br_1"]
+    curve = read_json(tmp_path / "run" / "iteration_1" / "br_training" / "br_1" / "rows.json")["rows"]
+    assert len([r for r in curve if r["phase"] == "clone"]) == 2, "of a fresh one; 1 of a trained one"
 
 
 def test_a_checkpoint_is_evaluated_against_a_member_and_against_a_mixture(straight: Path, capsys) -> None:

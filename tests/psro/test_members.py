@@ -55,13 +55,14 @@ def test_what_is_not_a_mixture_is_refused(mixture):
 def test_population_round_trip():
     entries = (
         Entry("random", "heuristic", "any legal action"),
-        Entry("br-1", "checkpoint", "best response of iteration 1", "checkpoints/br-1"),
+        Entry("br-1", "checkpoint", "best response of iteration 1", "checkpoints/br-1", True),
     )
     content = json.loads(json.dumps(population_to_json(entries)))
     assert population_from_json(content) == entries
     assert content["policies"]["br-1"]["checkpoint"] == "checkpoints/br-1"
     assert content["policies"]["random"]["policy_type"] == "heuristic"
     content["policies"]["random"]["note"] = "of another pipeline"
+    del content["policies"]["random"]["greedy"]
     assert population_from_json(content) == entries
 
 
